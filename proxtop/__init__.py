@@ -1,0 +1,3 @@
+"""proxtop: virtual machines watched from the hypervisor."""
+
+__version__ = "0.1.0"
