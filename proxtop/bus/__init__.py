@@ -1,0 +1,1 @@
+"""The bus: endpoints, topics, frames and sockets. No other package knows ZeroMQ or msgpack."""

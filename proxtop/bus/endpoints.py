@@ -1,0 +1,44 @@
+"""Where a bus is: a directory with two sockets, or the URI of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+LOCAL = Path("/run/proxtop")
+"""The directory of the host's own fleet."""
+
+MAX_IPC_PATH = 107
+"""The longest path of a Unix socket (sun_path)."""
+
+
+class EndpointError(ValueError):
+    """No address of a bus; the text says what, where and what to do."""
+
+
+def subscribe(directory: Path) -> str:
+    """Where readers connect."""
+    return f"ipc://{directory}/subscribe.sock"
+
+
+def publish(directory: Path) -> str:
+    """Where workers connect; its directory lets nobody else in, so that a reader can't forge."""
+    return f"ipc://{directory}/workers/publish.sock"
+
+
+def parse(uri: str) -> str:
+    """The URI of a bus, checked: ipc:///path or tcp://host:port; a path alone is a bus directory or its socket."""
+    if uri.startswith("/"):
+        path = Path(uri)
+        return subscribe(path) if path.is_dir() else f"ipc://{path}"
+    scheme, _, rest = uri.partition("://")
+    if scheme == "ipc" and rest.startswith("/"):
+        if len(rest.encode()) > MAX_IPC_PATH:
+            raise EndpointError(f"--bus {uri}: the path is longer than {MAX_IPC_PATH} bytes; use a shorter one")
+        return uri
+    if scheme == "tcp":
+        host, _, port = rest.rpartition(":")
+        if host and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+            return uri
+    raise EndpointError(
+        f"--bus {uri}: not an address of a bus; use ipc:///run/proxtop/subscribe.sock or tcp://host:port"
+    )

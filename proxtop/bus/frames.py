@@ -1,0 +1,99 @@
+"""Frames: two parts, [topic, payload]; the payload is one msgpack map. The only module that knows the wire.
+
+Limits hold before anything is believed: size, depth (msgpack's own bound and the shape), lengths. msgpack before 1.2.4
+lets one megabyte take gigabytes; pyproject.toml asks for a later one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+from proxtop.bus.topics import INVENTORY, SAMPLE, SNAPSHOT, SOURCE, STATUS, TopicError, parse_topic, topic
+from proxtop.bus.wire import FrameError, from_wire, to_wire
+from proxtop.model import Domains, Inventory, Message, Payload, Sample, Snapshot, Stamp, Statistics, Status
+
+VERSION = 1
+MAX_BYTES = 8 << 20
+_MAX_ROWS = 200_000
+_MAX_KEYS = 4096
+_MAX_TEXT = 16_384
+
+DOMAINS = "domains"
+"""The part of `source` that carries the VMs' configuration; the others carry statistics."""
+
+
+def _body_type(kind: str, part: str) -> type:
+    if kind == SOURCE:
+        return Domains if part == DOMAINS else Statistics
+    return {INVENTORY: Inventory, SAMPLE: Sample, SNAPSHOT: Snapshot, STATUS: Status}[kind]
+
+
+def encode(kind: str, part: str, stamp: Stamp, body: Payload) -> list[bytes]:
+    """[topic, payload] of a message."""
+    fields: dict[str, Any] = {"v": VERSION, **to_wire(stamp), "body": to_wire(body)}
+    return [topic(kind, stamp.node, part), msgpack.packb(fields)]
+
+
+def decode(frames: list[bytes]) -> Message:
+    """The message in a frame; FrameError for whatever is not one. No other exception leaves."""
+    if len(frames) != 2:
+        raise FrameError("not two parts")
+    payload = frames[1]
+    if len(payload) > MAX_BYTES:
+        raise FrameError("too large")
+    try:
+        kind, node, part = parse_topic(frames[0])
+        raw = msgpack.unpackb(
+            payload,
+            raw=False,
+            strict_map_key=True,
+            timestamp=0,
+            max_str_len=_MAX_TEXT,
+            max_bin_len=0,
+            max_ext_len=0,
+            max_array_len=_MAX_ROWS,
+            max_map_len=_MAX_KEYS,
+        )
+        if raw.__class__ is not dict or raw.get("v") != VERSION:
+            raise FrameError("an unknown version")
+        stamp: Stamp = from_wire(Stamp, raw)
+        if stamp.node != node:
+            raise FrameError("topic and payload name different nodes")
+        return Message(kind, part, stamp, from_wire(_body_type(kind, part), raw.get("body")))
+    except FrameError:
+        raise
+    except TopicError as error:
+        raise FrameError(str(error)) from None
+    except Exception as error:  # noqa: BLE001 - msgpack's errors are many, and none may pass the edge of the wire
+        raise FrameError(f"undecodable: {type(error).__name__}") from None
+
+
+@dataclass(slots=True)
+class Tracker:
+    """Tells new frames from replays, and counts what was lost, per publisher and topic.
+
+    Same epoch and a sequence not above the last: a replay. A gap: loss. Another epoch: a restart, never loss; unless
+    both it and its monotonic time lie before the last ones, which is an old publisher's replay (a wall clock that was
+    set back gives a restarted publisher an earlier epoch, but not an earlier monotonic time).
+    """
+
+    replays: int = 0
+    lost: int = 0
+    _last: dict[tuple[str, str, str], Stamp] = field(default_factory=dict)
+
+    def accept(self, message: Message) -> bool:
+        """Whether the message is new."""
+        key = (message.kind, message.stamp.node, message.part)
+        stamp, last = message.stamp, self._last.get(key)
+        if last is not None:
+            same = stamp.epoch == last.epoch
+            if stamp.seq <= last.seq if same else (stamp.epoch < last.epoch and stamp.mono <= last.mono):
+                self.replays += 1
+                return False
+            if same:
+                self.lost += stamp.seq - last.seq - 1
+        self._last[key] = stamp
+        return True

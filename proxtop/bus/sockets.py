@@ -1,0 +1,124 @@
+"""The two ends of a bus: a publisher that never loses its first frames, and a subscriber that drains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import zmq
+
+from proxtop.bus.frames import MAX_BYTES, Tracker, decode, encode
+from proxtop.bus.wire import FrameError
+from proxtop.model import Message, Payload, Stamp
+
+HIGH_WATER = 128
+"""Frames kept per connection: ZeroMQ drops the new at the mark, so marks are small and readers drain."""
+
+_RECONNECT_MS = 10
+_RECONNECT_MAX_MS = 1000
+
+
+def bounded(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """The same socket with the limits that every socket of the bus has; to be set before bind or connect."""
+    socket.linger = 0
+    socket.sndhwm = HIGH_WATER
+    socket.rcvhwm = HIGH_WATER
+    socket.maxmsgsize = MAX_BYTES + 4096
+    socket.reconnect_ivl = _RECONNECT_MS
+    socket.reconnect_ivl_max = _RECONNECT_MAX_MS
+    return socket
+
+
+class Publisher:
+    """The publishing end of one actor: stamps frames, counts what it could not send.
+
+    It is an XPUB that connects to the broker: the broker's subscription arrives first, so a frame sent after it is not
+    lost; frames before it are kept, the last of each topic.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, node: str) -> None:
+        self.socket: zmq.Socket[bytes] = bounded(context.socket(zmq.XPUB))
+        self.socket.setsockopt(zmq.XPUB_NODROP, 1)
+        self.socket.connect(endpoint)
+        self.node = node
+        self.epoch = time.time_ns()
+        self.drops = 0
+        self._seq: dict[tuple[str, str], int] = {}
+        self._early: dict[bytes, list[bytes]] = {}
+        self._connected = False
+
+    def publish(self, kind: str, part: str, cycle: int, body: Payload, *, mono: float | None = None) -> None:
+        """Sends a message, stamped now; `mono` is the instant of its data where that was earlier."""
+        key = (kind, part)
+        seq = self._seq[key] = self._seq.get(key, 0) + 1
+        now = time.monotonic()
+        stamp = Stamp(self.node, self.epoch, seq, cycle, time.time(), now if mono is None else mono)
+        frames = encode(kind, part, stamp, body)
+        if not self._connected:
+            self.on_readable()
+        if self._connected:
+            self._send(frames)
+        else:
+            self.drops += frames[0] in self._early
+            self._early[frames[0]] = frames
+
+    def _send(self, frames: list[bytes]) -> None:
+        if len(frames[1]) > MAX_BYTES:
+            self.drops += 1
+            return
+        try:
+            self.socket.send_multipart(frames, zmq.DONTWAIT)
+        except zmq.Again:
+            self.drops += 1
+
+    def on_readable(self) -> None:
+        """Takes the broker's subscription; sends what waited for it."""
+        while True:
+            try:
+                self._connected = self.socket.recv(zmq.DONTWAIT)[:1] == b"\x01"
+            except zmq.Again:
+                break
+        if self._connected and self._early:
+            waiting, self._early = list(self._early.values()), {}
+            for frames in waiting:
+                self._send(frames)
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Closes the socket; waits that long for what is on its way."""
+        self.socket.close(linger_ms)
+
+
+class Subscriber:
+    """The reading end: decodes, drops replays, counts losses and what does not decode."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, prefixes: Iterable[bytes]) -> None:
+        self.socket: zmq.Socket[bytes] = bounded(context.socket(zmq.SUB))
+        for prefix in prefixes:
+            self.socket.subscribe(prefix)
+        self.socket.connect(endpoint)
+        self.tracker = Tracker()
+        self.undecodable = 0
+
+    @property
+    def drops(self) -> int:
+        """Frames dropped because they did not decode."""
+        return self.undecodable
+
+    def drain(self, limit: int = 1000) -> Iterator[Message]:
+        """Every new message that is there now, oldest first, at most `limit` frames."""
+        for _ in range(limit):
+            try:
+                frames = self.socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                message = decode(frames)
+            except FrameError:
+                self.undecodable += 1
+                continue
+            if self.tracker.accept(message):
+                yield message
+
+    def close(self) -> None:
+        """Closes the socket at once."""
+        self.socket.close(0)

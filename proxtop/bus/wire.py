@@ -1,0 +1,178 @@
+"""Dataclasses ⇄ plain maps and lists, checked: what came over the network becomes a value of the declared type or
+one FrameError. A decoder per type is built once, from the annotations; unknown keys are ignored, missing ones take
+the default."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache
+from math import isfinite
+from typing import Any
+
+from proxtop.model import Columns, Table, Value
+
+Decoder = Callable[[Any], Any]
+
+_SCALARS = frozenset({int, float, str, bool, type(None)})
+_NUMBERS = frozenset({int, float})
+
+
+class FrameError(ValueError):
+    """A frame that is not ours: too large, too deep, of an unknown version or wrong in shape."""
+
+
+def to_wire(value: Any) -> Any:
+    """Plain maps, lists and scalars of a dataclass of the model."""
+    if dataclasses.is_dataclass(value):
+        return {name: to_wire(getattr(value, name)) for name in _fields(value.__class__)}
+    if isinstance(value, tuple):
+        return [to_wire(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: to_wire(item) if isinstance(item, Table) else item for key, item in value.items()}
+    return value
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def column(raw: Any, length: int) -> list[Value]:
+    """A list of that many finite scalars."""
+    if raw.__class__ is not list or len(raw) != length:
+        raise FrameError("a column of another length")
+    kinds = set(map(type, raw))
+    if not kinds <= _SCALARS:
+        raise FrameError("a value that is no scalar")
+    if float in kinds and not (kinds <= _NUMBERS and isfinite(sum(raw))):
+        for value in raw:
+            if value.__class__ is float and not isfinite(value):
+                raise FrameError("a number that is not finite")
+    values: list[Value] = raw
+    return values
+
+
+def table(raw: Any) -> Table:
+    """A table: unique ids, columns and times of the same length."""
+    if raw.__class__ is not dict:
+        raise FrameError("no table")
+    ids = raw.get("ids")
+    if ids.__class__ is not list or not set(map(type, ids)) <= {str} or len(set(ids)) != len(ids):
+        raise FrameError("ids that are no unique strings")
+    columns = raw.get("columns")
+    if columns.__class__ is not dict or not set(map(type, columns)) <= {str}:
+        raise FrameError("no columns")
+    length = len(ids)
+    checked: Columns = {name: column(values, length) for name, values in columns.items()}
+    at = raw.get("at")
+    if at is not None and not set(map(type, column(at, length))) <= {float, int, type(None)}:
+        raise FrameError("times that are no numbers")
+    return Table(ids, checked, at)
+
+
+def from_wire(kind: type, raw: Any) -> Any:
+    """A dataclass of that kind; FrameError where the map does not fit."""
+    return _decoder(kind)(raw)
+
+
+@cache
+def _decoder(annotation: Any) -> Decoder:
+    if annotation is Table:
+        return table
+    if annotation in (int, str, bool):
+        return _scalar(annotation)
+    if annotation is float:
+        return _float
+    if annotation is type(None):
+        return _scalar(type(None))
+    if dataclasses.is_dataclass(annotation):
+        return _dataclass(typing.cast(type, annotation))
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return _union(tuple(_decoder(item) for item in arguments))
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return _sequence(_decoder(arguments[0]))
+    if origin is tuple:
+        return _fixed(tuple(_decoder(item) for item in arguments))
+    return _mapping(_decoder(arguments[1]))
+
+
+def _scalar(kind: type) -> Decoder:
+    def decode(raw: Any) -> Any:
+        if raw.__class__ is not kind:
+            raise FrameError(f"no {kind.__name__}")
+        return raw
+
+    return decode
+
+
+def _float(raw: Any) -> float:
+    if raw.__class__ is int:
+        return float(raw)
+    if raw.__class__ is not float or not isfinite(raw):
+        raise FrameError("no finite number")
+    value: float = raw
+    return value
+
+
+def _union(decoders: tuple[Decoder, ...]) -> Decoder:
+    def decode(raw: Any) -> Any:
+        for decoder in decoders:
+            try:
+                return decoder(raw)
+            except FrameError:
+                continue
+        raise FrameError("none of the allowed types")
+
+    return decode
+
+
+def _sequence(item: Decoder) -> Decoder:
+    def decode(raw: Any) -> Any:
+        if raw.__class__ is not list:
+            raise FrameError("no list")
+        return tuple([item(value) for value in raw])
+
+    return decode
+
+
+def _fixed(items: tuple[Decoder, ...]) -> Decoder:
+    def decode(raw: Any) -> Any:
+        if raw.__class__ is not list or len(raw) != len(items):
+            raise FrameError("a list of another length")
+        return tuple([item(value) for item, value in zip(items, raw, strict=True)])
+
+    return decode
+
+
+def _mapping(item: Decoder) -> Decoder:
+    def decode(raw: Any) -> Any:
+        if raw.__class__ is not dict:
+            raise FrameError("no map")
+        return {key: item(value) for key, value in raw.items()}
+
+    return decode
+
+
+def _dataclass(kind: type) -> Decoder:
+    hints = typing.get_type_hints(kind)
+    required = {
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    decoders = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(kind)}
+
+    def decode(raw: Any) -> Any:
+        if raw.__class__ is not dict:
+            raise FrameError("no map")
+        values = {name: decoder(raw[name]) for name, decoder in decoders.items() if name in raw}
+        if not required <= values.keys():
+            raise FrameError("a field is missing")
+        return kind(**values)
+
+    return decode

@@ -1,0 +1,95 @@
+"""What the derivations share: a reading, and rates of rows that carry their own time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from proxtop.model import Sample, Table
+from proxtop.rates import Deltas, Numbers, number_column
+
+Tables = dict[str, Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A family's sample with the monotonic second at which it was taken."""
+
+    mono: float
+    sample: Sample
+
+    def table(self, name: str) -> Table | None:
+        """The sample's table, None where it has none."""
+        return self.sample.tables.get(name)
+
+
+class Derivation(Protocol):
+    """One family: two readings in, the snapshot's tables out; gauges alone when there is no earlier reading."""
+
+    def derive(self, before: Reading | None, after: Reading) -> Tables:
+        """The family's part of a snapshot."""
+
+
+def span(before: Reading | None, after: Reading) -> float | None:
+    """Seconds between two readings."""
+    return None if before is None else after.mono - before.mono
+
+
+def deltas(
+    name: str, before: Reading | None, after: Reading, counters: Sequence[str], wraps32: Sequence[str] = ()
+) -> Deltas | None:
+    """The gains of a table's counters between two readings; None where the sample has no such table."""
+    table = after.table(name)
+    if table is None:
+        return None
+    return Deltas(before.table(name) if before else None, table, span(before, after), counters, wraps32=wraps32)
+
+
+@dataclass(slots=True)
+class OwnTimes:
+    """Rates of rows that are read at times of their own, seldom or out of step with the cycle.
+
+    A row keeps its last rates until it is read anew; when its last reading is older than two refreshes it is stale and
+    all its values are None.
+    """
+
+    counters: Sequence[str]
+    _before: Table | None = None
+    _times: dict[str, float | None] = field(default_factory=dict)
+    _last: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+
+    def rates(
+        self,
+        table: Table,
+        times: Sequence[float | None],
+        now: float,
+        refresh: float,
+        compute: Callable[[Deltas], Sequence[Numbers]],
+    ) -> tuple[Sequence[Numbers], list[bool]]:
+        """(the columns that `compute` makes of the gains, which rows are current)."""
+        then = self._times
+        seconds = [
+            None if at is None or (old := then.get(row)) is None else at - old
+            for row, at in zip(table.ids, times, strict=True)
+        ]
+        columns = [list(column) for column in compute(Deltas(self._before, table, seconds, self.counters))]
+        fresh = [at != then.get(row) for row, at in zip(table.ids, times, strict=True)]
+        current = [at is not None and now - at <= 2 * refresh + 1e-3 for at in times]
+        last = self._last
+        for place, row in enumerate(table.ids):
+            if not current[place]:
+                for column in columns:
+                    column[place] = None
+            elif not fresh[place] and row in last:
+                for column, value in zip(columns, last[row], strict=True):
+                    column[place] = value
+        self._before = table
+        self._times = dict(zip(table.ids, times, strict=True))
+        self._last = dict(zip(table.ids, zip(*columns, strict=True), strict=True)) if columns else {}
+        return columns, current
+
+
+def current_only(table: Table, name: str, current: Sequence[bool]) -> Numbers:
+    """A gauge column with None in the rows that are stale."""
+    return [value if valid else None for value, valid in zip(number_column(table, name), current, strict=True)]

@@ -1,0 +1,167 @@
+"""Joins a cycle: one sample of every family → one snapshot. No I/O: time comes in as an argument.
+
+A cycle closes when every live family has reported, at the latest a set fraction of the interval after its first
+sample. What is missing then is stale, never repeated as new. The order of things is the order of monotonic times: a
+wall clock that is set back neither stalls nor doubles anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from proxtop import derive
+from proxtop.derive import Derivation, Reading
+from proxtop.model import Columns, Inventory, Sample, Snapshot, Stamp, Table, Value
+
+CLOSE_AFTER = 0.5
+"""The fraction of the interval after which a cycle closes with what is there."""
+
+_PATIENCE = 2
+"""Cycles for which a family that does not report is waited for."""
+
+
+@dataclass(slots=True)
+class _Member:
+    """A family: its derivation, its last reading and whether it is being waited for."""
+
+    derivation: Derivation
+    epoch: int = 0
+    before: Reading | None = None
+    missed: int = 0
+
+
+@dataclass(slots=True)
+class _Cycle:
+    opened: float
+    readings: dict[str, tuple[int, Reading]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A closed cycle: its number, the monotonic second of its data, and the snapshot."""
+
+    cycle: int
+    mono: float
+    snapshot: Snapshot
+
+
+class Joiner:
+    """Collects the samples of one host and closes its cycles."""
+
+    def __init__(self, families: Iterable[str], interval: float) -> None:
+        self.interval = interval
+        self.late = 0
+        self._members = {name: _Member(derive.create(name)) for name in families}
+        self._inventory: Inventory | None = None
+        self._node = ""
+        self._open: dict[int, _Cycle] = {}
+        self._closed = 0.0
+
+    def inventory(self, node: str, inventory: Inventory) -> None:
+        """The VMs from now on."""
+        self._node = node
+        self._inventory = inventory
+
+    def sample(self, stamp: Stamp, sample: Sample, now: float) -> None:
+        """Takes a family's sample; one that comes after its cycle closed is the base of the next rates."""
+        member = self._members.get(sample.family)
+        if member is None:
+            return
+        self._node = stamp.node
+        reading = Reading(stamp.mono, sample)
+        cycle = self._open.get(stamp.cycle)
+        if not sample.prime and (cycle is not None or stamp.mono > self._closed):
+            if cycle is None:
+                cycle = self._open[stamp.cycle] = _Cycle(now)
+            cycle.readings[sample.family] = (stamp.epoch, reading)
+            return
+        self.late += not sample.prime
+        if member.before is None or stamp.mono > member.before.mono:
+            member.epoch, member.before = stamp.epoch, reading
+
+    def deadline(self) -> float | None:
+        """The monotonic second at which the oldest open cycle closes whatever has come; None when none is open."""
+        if not self._open:
+            return None
+        return min(cycle.opened for cycle in self._open.values()) + CLOSE_AFTER * self.interval
+
+    def close(self, now: float) -> Closed | None:
+        """The oldest open cycle, if it is complete or its time is over."""
+        if not self._open or self._inventory is None:
+            return None
+        number = min(self._open, key=lambda key: self._open[key].opened)
+        cycle = self._open[number]
+        waited = {name for name, member in self._members.items() if member.missed < _PATIENCE}
+        if not waited <= cycle.readings.keys() and len(self._open) == 1:
+            deadline = self.deadline()
+            if deadline is not None and now < deadline:
+                return None
+        del self._open[number]
+        return self._join(number, cycle, self._inventory)
+
+    def _join(self, number: int, cycle: _Cycle, inventory: Inventory) -> Closed:
+        families: dict[str, Mapping[str, Table]] = {}
+        stale: dict[str, str] = {}
+        degraded: dict[str, str] = {}
+        spans: list[float] = []
+        mono = max(reading.mono for _, reading in cycle.readings.values())
+        for name, member in self._members.items():
+            entry = cycle.readings.get(name)
+            if entry is None:
+                member.missed += 1
+                stale[name] = "no sample in this cycle"
+                continue
+            epoch, after = entry
+            member.missed = 0
+            before = member.before if member.epoch == epoch else None
+            families[name] = member.derivation.derive(before, after)
+            if before is not None:
+                spans.append(after.mono - before.mono)
+            if after.sample.reason is not None:
+                degraded[name] = after.sample.reason
+            member.epoch, member.before = epoch, after
+        self._closed = max(self._closed, mono)
+        snapshot = Snapshot(
+            tables=_tables(self._node, inventory, families),
+            span=spans[0] if spans else 0.0,
+            families=tuple(self._members),
+            connector=inventory.connector,
+            stale=stale,
+            degraded=degraded,
+            reason=inventory.reason,
+        )
+        return Closed(number, mono, snapshot)
+
+
+def _tables(node: str, inventory: Inventory, families: Mapping[str, Mapping[str, Table]]) -> dict[str, Table]:
+    vms = inventory.vms
+    ids = [vm.uuid for vm in vms]
+    host: Columns = {}
+    columns: Columns = {
+        "name": [vm.name for vm in vms],
+        "pid": [vm.pid for vm in vms],
+        "vmid": [vm.vmid for vm in vms],
+    }
+    tables: dict[str, Table] = {"host": Table([node], host), "vm": Table(ids, columns)}
+    for derived in families.values():
+        for scope, table in derived.items():
+            if scope == "host":
+                host.update(table.columns)
+            elif scope == "vm":
+                columns.update(_aligned(ids, table))
+            else:
+                tables[scope] = table
+    reasons: list[Value] = [vm.reason for vm in vms]
+    if any(reasons):
+        columns["reason"] = reasons
+    return tables
+
+
+def _aligned(ids: list[str], table: Table) -> Columns:
+    """The table's columns in the order of these ids; a row that it lacks is unknown."""
+    if table.ids == ids:
+        return table.columns
+    places = {row: place for place, row in enumerate(table.ids)}
+    order = [places.get(row, -1) for row in ids]
+    return {name: [None if place < 0 else column[place] for place in order] for name, column in table.columns.items()}

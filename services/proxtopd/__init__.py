@@ -1,0 +1,1 @@
+"""The fleet: one process per worker, all on one bus."""

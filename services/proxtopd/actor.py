@@ -1,0 +1,154 @@
+"""The one loop of every worker: a publisher, a subscriber, timers, signals, a heartbeat."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import math
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType, TracebackType
+from typing import Any
+
+import zmq
+
+from proxtop.bus import endpoints, topics
+from proxtop.bus.sockets import Publisher, Subscriber
+from proxtop.model import Message, Payload, Status, Value
+from proxtopd.clock import Grid
+from proxtopd.setup import Setup
+
+Handler = Callable[[Message], None]
+Callback = Callable[[], None]
+
+_BEAT_S = 1.0
+
+
+class Stop(Exception):
+    """Ends the loop from within a handler."""
+
+
+class Actor:
+    """A worker on the bus. It knows topics, never processes, and any of them can vanish at any moment."""
+
+    def __init__(self, name: str, setup: Setup, subscribe: Sequence[str] = ()) -> None:
+        self.name = name
+        self.setup = setup
+        self.grid = Grid(setup.interval)
+        self.reason: str | None = None
+        self.info: Mapping[str, Value] = {}
+        self.cycle = 0
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.publisher = Publisher(self._context, endpoints.publish(setup.path), setup.node)
+        prefixes = [topic.encode() for topic in subscribe]
+        self.subscriber = Subscriber(self._context, endpoints.subscribe(setup.path), prefixes) if prefixes else None
+        self._poller = zmq.Poller()
+        self._watched: dict[int, Callback] = {}
+        self._timers: list[tuple[float, int, Callback]] = []
+        self._count = 0
+        self._cost = _cpu_seconds()
+        self._last_cost: float | None = None
+        self._stopped = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def __enter__(self) -> Actor:
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._poller.register(self.publisher.socket, zmq.POLLIN)
+        if self.subscriber is not None:
+            self._poller.register(self.subscriber.socket, zmq.POLLIN)
+        self._poller.register(self._wake_read, zmq.POLLIN)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.publisher.close(100)
+        if self.subscriber is not None:
+            self.subscriber.close()
+        self._context.term()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stopped = True
+
+    def watch(self, descriptor: int, callback: Callback) -> None:
+        """Calls back when the descriptor is readable."""
+        self._watched[descriptor] = callback
+        self._poller.register(descriptor, zmq.POLLIN)
+
+    def at(self, mono: float, callback: Callback) -> None:
+        """Calls back once, at that monotonic second."""
+        self._count += 1
+        heapq.heappush(self._timers, (mono, self._count, callback))
+
+    def publish(self, kind: str, part: str, cycle: int, body: Payload, *, mono: float | None = None) -> None:
+        """Sends a message; `mono` is the instant of its data."""
+        self.publisher.publish(kind, part, cycle, body, mono=mono)
+
+    def finished(self, cycle: int) -> None:
+        """Says that the work of a cycle is done: the heartbeat tells its CPU time."""
+        self.cycle = cycle
+        now = _cpu_seconds()
+        self._last_cost, self._cost = now - self._cost, now
+        self.beat()
+
+    def beat(self) -> None:
+        """Publishes the heartbeat."""
+        subscriber = self.subscriber
+        status = Status(
+            actor=self.name,
+            state="degraded" if self.reason else "running",
+            pid=os.getpid(),
+            interval=self.setup.interval,
+            cost=self._last_cost,
+            drops=self.publisher.drops + (subscriber.drops if subscriber else 0),
+            lost=subscriber.tracker.lost if subscriber else 0,
+            reason=self.reason,
+            info=self.info,
+        )
+        self.publish(topics.STATUS, self.name, self.cycle, status)
+
+    def run(self, on: Mapping[str, Handler]) -> None:
+        """Runs until SIGTERM; `on` maps a kind to its handler."""
+        self._heart()
+        while not self._stopped:
+            try:
+                self._turn(on)
+            except Stop:
+                return
+
+    def _heart(self) -> None:
+        self.beat()
+        self.at(time.monotonic() + max(_BEAT_S, self.setup.interval), self._heart)
+
+    def _turn(self, on: Mapping[str, Handler]) -> None:
+        timeout = None
+        if self._timers:
+            timeout = max(0, math.ceil((self._timers[0][0] - time.monotonic()) * 1000))
+        ready: list[tuple[Any, int]] = self._poller.poll(timeout)
+        for source, _ in ready:
+            if source is self.publisher.socket:
+                self.publisher.on_readable()
+            elif source == self._wake_read:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 512)
+            elif source in self._watched:
+                self._watched[source]()
+        if self.subscriber is not None:
+            for message in self.subscriber.drain():
+                handler = on.get(message.kind)
+                if handler is not None:
+                    handler(message)
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,41 @@
+"""What every worker of a fleet is told: where the bus is, what to watch, how often."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The configuration of a fleet. `interval` in seconds; `connector` None means: find out; `procfs_given` tells
+    another host's procfs from the local one, `uri_given` a named libvirt from the default."""
+
+    directory: str
+    node: str
+    interval: float
+    families: tuple[str, ...]
+    connector: str | None = None
+    uri: str = "qemu:///system"
+    uri_given: bool = False
+    procfs: str = "/proc"
+    procfs_given: bool = False
+    sysfs: str = "/sys"
+    root: str = "/"
+    verbose: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The directory of the bus."""
+        return Path(self.directory)
+
+    def dump(self) -> str:
+        """The same as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def load(text: str) -> Setup:
+        """The setup that `dump` wrote."""
+        fields = json.loads(text)
+        return Setup(**{**fields, "families": tuple(fields["families"])})
