@@ -8,7 +8,7 @@ wall clock that is set back neither stalls nor doubles anything.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxtop import derive
 from proxtop.derive import Derivation, Reading
@@ -29,6 +29,16 @@ class _Member:
     epoch: int = 0
     before: Reading | None = None
     missed: int = 0
+
+    def prime(self, stamp: Stamp, sample: Sample) -> None:
+        """Takes a base for the first rates. A priming sample may come in parts, as the connector's figures come in:
+        the later part adds its tables, which carry times of their own."""
+        before = self.before
+        if before is not None and before.sample.prime and self.epoch == stamp.epoch:
+            tables = {**before.sample.tables, **sample.tables}
+            self.before = Reading(before.mono, replace(sample, tables=tables))
+        else:
+            self.epoch, self.before = stamp.epoch, Reading(stamp.mono, sample)
 
 
 @dataclass(slots=True)
@@ -64,20 +74,24 @@ class Joiner:
         self._inventory = inventory
 
     def sample(self, stamp: Stamp, sample: Sample, now: float) -> None:
-        """Takes a family's sample; one that comes after its cycle closed is the base of the next rates."""
+        """Takes a family's sample. The first is a base for rates and makes no cycle: it may be a replay of one that was
+        shown. One that comes after its cycle closed is the base of the next rates."""
         member = self._members.get(sample.family)
         if member is None:
             return
         self._node = stamp.node
+        if sample.prime or member.before is None:
+            member.prime(stamp, sample)
+            return
         reading = Reading(stamp.mono, sample)
         cycle = self._open.get(stamp.cycle)
-        if not sample.prime and (cycle is not None or stamp.mono > self._closed):
+        if cycle is not None or stamp.mono > self._closed:
             if cycle is None:
                 cycle = self._open[stamp.cycle] = _Cycle(now)
             cycle.readings[sample.family] = (stamp.epoch, reading)
             return
-        self.late += not sample.prime
-        if member.before is None or stamp.mono > member.before.mono:
+        self.late += 1
+        if stamp.mono > member.before.mono:
             member.epoch, member.before = stamp.epoch, reading
 
     def deadline(self) -> float | None:

@@ -64,7 +64,7 @@ VM = (
         "rate",
         "%MLMTD",
         "cgroup cpu.stat",
-        "time its cgroup was held back by a CPU limit; null where no limit is set",
+        "time its vCPUs were held back by a CPU limit: mean over the vCPUs, 0-100; null where no limit is set",
         True,
     ),
 )

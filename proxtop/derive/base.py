@@ -59,6 +59,12 @@ class OwnTimes:
     _times: dict[str, float | None] = field(default_factory=dict)
     _last: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
 
+    def seed(self, table: Table | None) -> None:
+        """Begins with a priming sample's rows."""
+        if self._before is None and table is not None and table.at is not None:
+            self._before = table
+            self._times = dict(zip(table.ids, table.at, strict=True))
+
     def rates(
         self,
         table: Table,

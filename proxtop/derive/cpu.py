@@ -44,7 +44,7 @@ class CpuDerivation:
         tables["vcpu"] = Table(vcpu.ids, columns)
         thread = after.table("thread") or Table([], {})
         others = Deltas(before.table("thread") if before else None, thread, seconds, _RUN_WAIT, born=lived)
-        shares = _Shares(_grouped(vcpu.ids, used), _grouped(vcpu.ids, waited), _roles(thread, others))
+        shares = _Shares(_grouped(vcpu.ids, used), _grouped(vcpu.ids, waited), _roles(thread, others, lived))
         process = deltas("vm", before, after, ("process_ns", "throttled_us"))
         if process is not None:
             tables["vm"], tables["thread"] = _vms(vm, process, shares)
@@ -116,13 +116,16 @@ class _Role:
         self.foreign: list[float | None] = []
 
 
-def _roles(thread: Table, gains: Deltas) -> dict[str, dict[str, _Role]]:
+def _roles(thread: Table, gains: Deltas, lived: frozenset[str]) -> dict[str, dict[str, _Role]]:
     groups: dict[str, dict[str, _Role]] = {}
     used, waited = gains.rate("run_ns", _NS_TO_PERCENT), gains.rate("wait_ns", _NS_TO_PERCENT)
     roles, own = thread.columns.get("role", []), number_column(thread, "own")
     for row, role, mine, run, wait in zip(thread.ids, roles, own, used, waited, strict=True):
-        entry = groups.setdefault(owner_of(row), {}).setdefault(str(role), _Role())
+        owner = owner_of(row)
+        entry = groups.setdefault(owner, {}).setdefault(str(role), _Role())
         entry.threads += 1
+        if owner not in lived:  # another process: thread ids may have come again
+            run = wait = None
         entry.used.append(run)
         entry.waited.append(wait)
         if not mine:

@@ -38,6 +38,7 @@ class DiskDerivation:
         if disk is not None:
             times = disk.at if disk.at is not None else [after.mono] * len(disk.ids)
             refresh = max(after.sample.refresh, after.mono - before.mono if before else 0.0)
+            self._block.seed(before.table("disk") if before else None)
             rates, current = self._block.rates(disk, times, after.mono, refresh, _block_rates)
             gains = dict(zip(_BLOCK, rates, strict=True))
             sizes = {name: current_only(disk, name, current) for name in _SIZES}
@@ -130,10 +131,12 @@ def _figures(gains: Mapping[str, Numbers]) -> dict[str, Numbers]:
     }
 
 
+def _plus(left: Numbers, right: Numbers) -> Numbers:
+    return [None if a is None or b is None else a + b for a, b in zip(left, right, strict=True)]
+
+
 def _bytes(gains: Mapping[str, Numbers]) -> Numbers:
-    return [
-        None if a is None or b is None else a + b for a, b in zip(gains["rd_bytes"], gains["wr_bytes"], strict=True)
-    ]
+    return _plus(gains["rd_bytes"], gains["wr_bytes"])
 
 
 def _disks(

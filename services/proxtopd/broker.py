@@ -18,7 +18,7 @@ from proxtopd.setup import Setup
 _MAX_TOPICS = 4096
 
 
-def run(setup: Setup, ready: Callable[[], None]) -> None:
+def run(setup: Setup, ready: Callable[[], None]) -> int:
     """Forwards until SIGTERM. `ready` is called once both ends are bound."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     inward = bounded(context.socket(zmq.XSUB))
@@ -49,6 +49,7 @@ def run(setup: Setup, ready: Callable[[], None]) -> None:
     for end in (inward, outward):
         end.close(0)
     context.term()
+    return 0
 
 
 def _bind(end: zmq.Socket[bytes], endpoint: str, mask: int) -> None:

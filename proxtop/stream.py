@@ -1,0 +1,99 @@
+"""Snapshots as a client wants them: as the fleet publishes them, or recomputed over a multiple of its interval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import zmq
+
+from proxtop.bus import topics
+from proxtop.bus.sockets import Subscriber
+from proxtop.join import Joiner
+from proxtop.model import Inventory, Message, Sample, Snapshot, Stamp, Status
+
+_STALE = 1.5
+"""Intervals after which a snapshot that the broker replays is history, not news."""
+
+
+class Snapshots:
+    """Snapshots as published; `interval` lets an old replay go where the publisher is on this host."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, *, interval: float | None) -> None:
+        self.subscriber = Subscriber(context, endpoint, [f"{topics.SNAPSHOT}/".encode()])
+        self._interval = interval
+
+    def take(self) -> Iterator[tuple[Stamp, Snapshot]]:
+        """What has come since, oldest first."""
+        for message in self.subscriber.drain():
+            if isinstance(message.body, Snapshot) and not self._history(message.stamp):
+                yield message.stamp, message.body
+
+    def _history(self, stamp: Stamp) -> bool:
+        return self._interval is not None and time.monotonic() - stamp.mono > _STALE * self._interval
+
+    def wait(self) -> float | None:
+        """Seconds until `take` has something to do though nothing came; None for never."""
+        return None
+
+
+class Recomputed:
+    """Snapshots over a multiple of the fleet's interval, from its samples: rates cover the whole span."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        *,
+        node: str,
+        families: Sequence[str],
+        frequency: float,
+    ) -> None:
+        self.subscriber = Subscriber(
+            context, endpoint, [f"{kind}/{node}/".encode() for kind in (topics.INVENTORY, topics.SAMPLE)]
+        )
+        self._joiner = Joiner(families, frequency)
+        self._step_ms = round(frequency * 1000)
+        self._epoch = time.time_ns()
+        self._node = node
+        self._seq = 0
+        self._based: set[str] = set()
+
+    def take(self) -> Iterator[tuple[Stamp, Snapshot]]:
+        """What has come since, oldest first."""
+        now = time.monotonic()
+        for message in self.subscriber.drain():
+            if isinstance(message.body, Inventory):
+                self._joiner.inventory(message.stamp.node, message.body)
+            elif isinstance(message.body, Sample) and self._wanted(message, message.body):
+                self._joiner.sample(message.stamp, message.body, now)
+        while (closed := self._joiner.close(now)) is not None:
+            self._seq += 1
+            yield Stamp(self._node, self._epoch, self._seq, closed.cycle, time.time(), closed.mono), closed.snapshot
+
+    def _wanted(self, message: Message, sample: Sample) -> bool:
+        """The first sample of a family is the base; then those on the multiples."""
+        if sample.family not in self._based:
+            self._based.add(sample.family)
+            return True
+        return sample.prime or message.stamp.cycle % self._step_ms == 0
+
+    def wait(self) -> float | None:
+        """Seconds until the open cycle closes; None when none is open."""
+        deadline = self._joiner.deadline()
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def fleet_status(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, patience: float) -> tuple[Stamp, Status] | None:
+    """What the fleet on that bus says of itself (its aggregator's heartbeat), None when it says nothing in time."""
+    subscriber = Subscriber(context, endpoint, [f"{topics.STATUS}/".encode()])
+    deadline = time.monotonic() + patience
+    try:
+        while (left := deadline - time.monotonic()) > 0:
+            if subscriber.socket.poll(int(left * 1000) + 1):
+                for message in subscriber.drain():
+                    if isinstance(message.body, Status) and message.part == "aggregator":
+                        return message.stamp, message.body
+        return None
+    finally:
+        subscriber.close()

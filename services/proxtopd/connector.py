@@ -1,0 +1,155 @@
+"""The connector worker: the only one that speaks to libvirt or QMP. One thread asks, the loop publishes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from proxtop import connectors
+from proxtop.bus import topics
+from proxtop.bus.frames import DOMAINS
+from proxtop.connectors import Connector, ConnectorError
+from proxtop.model import EMPTY, Domains, Statistics
+from proxtopd.actor import Actor, Stop
+from proxtopd.clock import Grid
+from proxtopd.setup import Setup
+
+PARTS = ("block", "balloon", "vcpu", "interface")
+LEAD = 0.15
+"""The fraction of the interval before a cycle at which the connector looks for changes."""
+
+_MAX_LEAD_S = 0.25
+_RETRY_S = 1.0
+
+
+class Reader:
+    """The thread that asks: changes shortly before each cycle and on events, statistics on each cycle."""
+
+    def __init__(self, connector: Connector, setup: Setup) -> None:
+        self.results: queue.SimpleQueue[tuple[int, Domains | Statistics | BaseException]] = queue.SimpleQueue()
+        self.wake_loop, self._ready = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, self._end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._connector = connector
+        self._grid = Grid(setup.interval)
+        self._lead = min(LEAD * setup.interval, _MAX_LEAD_S)
+        self._ended = False
+        self._thread = threading.Thread(target=self._guard, name="connector", daemon=True)
+
+    def start(self) -> None:
+        """Starts asking."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks no more; a call in flight is left to itself."""
+        self._ended = True
+        os.write(self._end, b"x")
+
+    def drained(self) -> None:
+        """Takes the wake-ups out of the pipe."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wake_loop, 512)
+
+    def _put(self, cycle: int, result: Domains | Statistics | BaseException) -> None:
+        self.results.put((cycle, result))
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._ready, b"x")
+
+    def _guard(self) -> None:
+        try:
+            self._ask()
+        except BaseException as error:  # noqa: BLE001 - the thread's edge: the loop ends the worker with it
+            self._put(0, error)
+
+    def _ask(self) -> None:
+        cycle = round(time.time() * 1000)
+        domains = self._connector.discover()
+        self._put(cycle, Domains(domains.connector, domains.domains, domains.reason, domains.remote, True))
+        self._statistics(cycle, prime=True)
+        tick = self._grid.first(cycle, time.time(), time.monotonic())
+        while not self._ended:
+            self._wait_and_discover(cycle, tick.at)
+            if self._ended:
+                return
+            cycle = tick.cycle
+            tick = self._grid.after(time.time(), time.monotonic())
+            self._statistics(cycle)
+
+    def _wait_and_discover(self, cycle: int, at: float) -> None:
+        """Waits for the next cycle; on an event, and shortly before the cycle, looks what changed."""
+        looked = False
+        while not self._ended:
+            now = time.monotonic()
+            if now >= at:
+                return
+            until = at if looked else max(now, at - self._lead)
+            changed = self._connector.wait(max(0.0, until - now), self._wake)
+            before = not looked and time.monotonic() >= at - self._lead
+            looked = looked or before
+            if changed or before:
+                self._put(cycle, self._connector.discover())
+
+    def _statistics(self, cycle: int, *, prime: bool = False) -> None:
+        """Publishes every part; one that this connector does not have is empty, so that nobody waits for it."""
+        parts = {part.part: part for part in self._connector.statistics(prime=prime)}
+        for name in PARTS:
+            part = parts.get(name)
+            if part is not None:
+                self._put(cycle, part)
+            elif prime or name in ("block", "vcpu", "interface"):
+                self._put(cycle, Statistics(name, EMPTY, self._grid.interval, prime=prime))
+
+
+def run(setup: Setup, report: Callable[[str | None], None]) -> int:
+    """Serves until SIGTERM. `report` is told once whether the hypervisor answered: None, or the one line that says
+    why not; then the exit status is 2."""
+    settings = connectors.Settings(
+        uri=setup.uri,
+        uri_given=setup.uri_given,
+        procfs=setup.procfs,
+        procfs_given=setup.procfs_given,
+        sysfs=setup.sysfs,
+        root=setup.root,
+        interval=setup.interval,
+    )
+    try:
+        name = setup.connector or connectors.detect(settings)
+        connector = connectors.create(name, settings)
+        connector.open()
+    except ConnectorError as error:
+        report(str(error))
+        return 2
+    report(None)
+    with Actor("connector", setup) as actor:
+        actor.info = {"connector": name}
+        reader = Reader(connector, setup)
+        published: Domains | None = None
+
+        def take() -> None:
+            nonlocal published
+            reader.drained()
+            while True:
+                try:
+                    cycle, result = reader.results.get_nowait()
+                except queue.Empty:
+                    return
+                if isinstance(result, Domains):
+                    actor.reason = result.reason
+                    if result != published:
+                        published = result
+                        actor.publish(topics.SOURCE, DOMAINS, cycle, result)
+                elif isinstance(result, Statistics):
+                    actor.publish(topics.SOURCE, result.part, cycle, result)
+                    if result.part == "block":
+                        actor.finished(cycle)
+                else:
+                    raise Stop from result
+
+        actor.watch(reader.wake_loop, take)
+        reader.start()
+        actor.run({})
+        reader.stop()
+    return 0

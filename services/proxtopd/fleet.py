@@ -1,0 +1,194 @@
+"""A private fleet: every worker forked from one parent that imported once.
+
+It lives as long as its owner: the parent holds a lifeline pipe, the workers die with the parent. A worker that dies is
+forked again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import os
+import resource
+import select
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from proxtopd import aggregator, broker, collector, connector, lookup
+from proxtopd.setup import Setup
+
+FATAL = 2
+"""The exit status of a worker that cannot do its work and must not be started again."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_RESPAWN_S = 0.1
+_RESPAWN_MAX_S = 5.0
+_STEADY_S = 10.0
+_GRACE_S = 0.5
+
+Work = Callable[[], int]
+
+
+class Worker:
+    """One forked worker: what it runs, its process, and how soon it may start again."""
+
+    def __init__(self, name: str, work: Work) -> None:
+        self.name = name
+        self.work = work
+        self.pid = 0
+        self.started = 0.0
+        self.delay = _RESPAWN_S
+        self.due: float | None = None
+
+
+class Fleet:
+    """The parent. It makes no ZeroMQ context of its own, so that it may fork at any time."""
+
+    def __init__(self, setup: Setup, ready: int, lifeline: int) -> None:
+        self.setup = setup
+        self._ready = ready
+        self._lifeline = lifeline
+        self._prctl = ctypes.CDLL(None, use_errno=True).prctl
+        self._signals, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._stopping = False
+        self._bound, self._bound_end = os.pipe2(os.O_CLOEXEC)
+        families = [(name, lambda name=name: collector.run(name, setup)) for name in setup.families]
+        self.workers = [
+            Worker(name, work)
+            for name, work in (
+                ("broker", lambda: broker.run(setup, self._tell_bound)),
+                ("connector", lambda: connector.run(setup, self._tell_owner)),
+                ("lookup", lambda: lookup.run(setup)),
+                ("aggregator", lambda: aggregator.run(setup)),
+                *families,
+            )
+        ]
+
+    def _tell_bound(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._bound_end, b"x")
+
+    def _tell_owner(self, problem: str | None) -> None:
+        """Says through the ready pipe that the hypervisor answers, or why it does not; a reader that has gone by then
+        does not matter."""
+        with contextlib.suppress(OSError):
+            os.write(self._ready, (f"error {problem}" if problem else "ready").encode() + b"\n")
+
+    def run(self) -> int:
+        """Supervises until the owner goes, SIGTERM, or a worker's fatal end."""
+        signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        gc.collect()
+        gc.freeze()
+        try:
+            first, *rest = self.workers
+            self._fork(first)
+            select.select([self._bound, self._lifeline], [], [], 5)
+            for worker in rest:
+                self._fork(worker)
+            return self._supervise()
+        finally:
+            self._end()
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+    def _supervise(self) -> int:
+        while not self._stopping:
+            due = [worker.due for worker in self.workers if worker.due is not None]
+            timeout = max(0.0, min(due) - time.monotonic()) if due else None
+            readable, _, _ = select.select([self._lifeline, self._signals], [], [], timeout)
+            if self._lifeline in readable:
+                return 0
+            if self._signals in readable:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._signals, 512)
+            for worker in self.workers:
+                if worker.pid and self._ended(worker) == FATAL:
+                    return FATAL
+                if worker.due is not None and worker.due <= time.monotonic():
+                    self._fork(worker)
+        return 0
+
+    def _ended(self, worker: Worker) -> int | None:
+        """The exit status of a worker that ended, None while it runs."""
+        pid, status = os.waitpid(worker.pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        now = time.monotonic()
+        worker.pid = 0
+        worker.delay = _RESPAWN_S if now - worker.started > _STEADY_S else min(worker.delay * 2, _RESPAWN_MAX_S)
+        worker.due = now + worker.delay
+        return os.waitstatus_to_exitcode(status)
+
+    def _fork(self, worker: Worker) -> None:
+        parent = os.getpid()
+        worker.started, worker.due = time.monotonic(), None
+        worker.pid = os.fork()
+        if worker.pid == 0:
+            os._exit(self._child(worker, parent))
+
+    def _child(self, worker: Worker, parent: int) -> int:
+        """The life of a worker: it dies with its parent, and says on stderr why it failed."""
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                return 0
+            for descriptor in (self._lifeline, self._signals, self._alarm):
+                os.close(descriptor)
+            self._prctl(_PR_SET_NAME, f"pt-{worker.name}".encode())
+            return worker.work()
+        except BaseException as error:  # noqa: BLE001 - the edge of the process
+            print(f"proxtop: worker {worker.name} failed: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+            if self.setup.verbose:
+                traceback.print_exc()
+            return 1
+        finally:
+            sys.stderr.flush()
+
+    def _end(self) -> None:
+        """Ends every worker and takes the directory away."""
+        alive = [worker for worker in self.workers if worker.pid]
+        for number, grace in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
+            for worker in alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, number)
+            deadline = time.monotonic() + grace
+            while alive and time.monotonic() < deadline:
+                alive = [worker for worker in alive if os.waitpid(worker.pid, os.WNOHANG)[0] == 0]
+                if alive:
+                    select.select([self._signals], [], [], max(0.0, deadline - time.monotonic()))
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._signals, 512)
+        shutil.rmtree(self.setup.path, ignore_errors=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a fleet for the process that started this one."""
+    parser = argparse.ArgumentParser(prog="proxtopd.fleet", description="a private fleet; started by proxtop")
+    parser.add_argument("--setup", required=True)
+    parser.add_argument("--ready", type=int, required=True)
+    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--lock", type=int, required=True, help="held while the directory is in use")
+    arguments = parser.parse_args(argv)
+    setup = Setup.load(arguments.setup)
+    for descriptor in (arguments.ready, arguments.lifeline, arguments.lock):
+        os.set_inheritable(descriptor, False)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return Fleet(setup, arguments.ready, arguments.lifeline).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""Frames: what goes out comes back; what is not ours is one typed error; replays, losses and restarts are told apart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from proxtop.bus import endpoints, topics
+from proxtop.bus.frames import DOMAINS, MAX_BYTES, Tracker, decode, encode
+from proxtop.bus.wire import FrameError
+from proxtop.model import (
+    VM, Disk, DiskConfig, Domain, Domains, Inventory, Message, Nic, NicConfig, Payload, Sample, Snapshot, Stamp,
+    Statistics, Status, Table, Thread,
+)  # fmt: skip
+
+STAMP = Stamp("node-1", 1_700_000_000_000_000_000, 7, 1_700_000_002_000, 1_700_000_002.01, 99.5)
+TABLE = Table(["a", "b"], {"x": [1, None], "name": ["web", "nan"], "y": [0.5, 2]}, [1.0, None])
+BODIES: list[tuple[str, str, Payload]] = [
+    (topics.SOURCE, DOMAINS, Domains("qemu", (
+        Domain("u", "web", 1, 101, 2, 1024, (DiskConfig("vda", "/x"),), (NicConfig("tap0", None, False),)),
+        Domain("v", "web", nics=None, reason="no permission"),
+    ), remote=True)),
+    (topics.SOURCE, "block", Statistics("block", TABLE, 1.0, prime=True)),
+    (topics.INVENTORY, "", Inventory("qemu", (
+        VM("u", "web", 1, 2, None, 2, 1024, ((0, 5), (1, 6)), (Thread(1, "emulator", 1),), (Disk("vda", "/x", "sda"),),
+           (Nic("tap0", "m", True, 4),), "/machine.slice", "0-1"),
+        VM("v", "gone", None, None, nics=None),
+    ), prime=True)),
+    (topics.SAMPLE, "cpu", Sample("cpu", {"vm": TABLE, "vcpu": Table([], {})}, 0.0, "why")),
+    (topics.SNAPSHOT, "", Snapshot({"vm": TABLE}, 1.5, ("cpu", "io"), "qemu", {"io": "late"}, {"mem": "some"})),
+    (topics.STATUS, "cpu", Status("cpu", "running", 12, 2.0, 0.001, 1, 2, None, {"connector": "qemu", "n": 1})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "part", "body"), BODIES)
+def test_what_is_encoded_decodes_to_the_same(kind: str, part: str, body: Payload) -> None:
+    assert decode(encode(kind, part, STAMP, body)) == Message(kind, part, STAMP, body)
+
+
+def test_the_slash_after_the_node_keeps_prefixes_apart() -> None:
+    assert not topics.topic("snapshot", "web-01").startswith(topics.topic("snapshot", "web"))
+
+
+def _changed(change: dict[str, Any], body: dict[str, Any] | None = None) -> list[bytes]:
+    topic, payload = encode(topics.SAMPLE, "cpu", STAMP, Sample("cpu", {"vm": TABLE}, 0.0))
+    raw = msgpack.unpackb(payload)
+    raw.update(change)
+    raw["body"].update(body or {})
+    return [topic, msgpack.packb(raw)]
+
+
+def _table(**change: Any) -> dict[str, Any]:
+    return {"tables": {"vm": {"ids": ["a"], "columns": {"x": [1]}, "at": None, **change}}}
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        [b"sample/node-1/cpu"],
+        [b"sample/node-1/cpu", b"", b""],
+        [b"sample/node-1/cpu", b"\xc1"],
+        [b"sample/node-1/cpu", b"x" * (MAX_BYTES + 1)],
+        [b"sample/node-1/cpu", b"\x91" * 5000 + b"\xc0"],
+        [b"sample/node-1/cpu", b"\xdd\xff\xff\xff\xff"],
+        [b"nonsense", _changed({})[1]],
+        [b"other/node-1/cpu", _changed({})[1]],
+        [b"sample//cpu", _changed({})[1]],
+        [b"sample/another/cpu", _changed({})[1]],
+        [b"\xff/node-1/cpu", _changed({})[1]],
+        [b"x" * 600, _changed({})[1]],
+        _changed({"v": 99}),
+        _changed({"seq": "7"}),
+        _changed({"mono": math.nan}),
+        _changed({"time": math.inf}),
+        _changed({"epoch": True}),
+        _changed({}, _table(ids=["a", "a"])),
+        _changed({}, _table(ids=[1])),
+        _changed({}, _table(columns={"x": [1, 2]})),
+        _changed({}, _table(columns={"x": [[1]]})),
+        _changed({}, _table(columns={"x": [math.nan]})),
+        _changed({}, _table(columns={"x": [-math.inf]})),
+        _changed({}, _table(at=["soon"])),
+        _changed({}, _table(at=[1.0, 2.0])),
+        _changed({}, {"tables": [1]}),
+        _changed({}, {"family": None}),
+    ],
+)
+def test_what_is_no_frame_is_the_one_typed_error(frames: list[bytes]) -> None:
+    with pytest.raises(FrameError):
+        decode(frames)
+
+
+def test_unknown_fields_of_a_newer_publisher_are_ignored() -> None:
+    message = decode(_changed({"later": [1]}, {"later": {"a": 1}}))
+    assert message.body == Sample("cpu", {"vm": TABLE}, 0.0)
+
+
+def test_a_column_of_names_with_a_number_that_is_not_finite_is_found() -> None:
+    with pytest.raises(FrameError):
+        decode(_changed({}, {"tables": {"vm": {"ids": ["a", "b"], "columns": {"x": ["web", math.nan]}}}}))
+
+
+@given(st.binary(max_size=300), st.binary(max_size=2000))
+@settings(max_examples=300)
+def test_any_bytes_are_a_message_or_the_typed_error(topic: bytes, payload: bytes) -> None:
+    for frames in ([topic, payload], [b"sample/node-1/cpu", payload]):
+        try:
+            decode(frames)
+        except FrameError:
+            pass
+
+
+_JSONISH = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    st.sampled_from(range(len(BODIES))),
+    st.dictionaries(
+        st.sampled_from(
+            ["tables", "family", "vms", "ids", "domains", "table", "part", "info", "span", "stale", "refresh"]
+        ),
+        _JSONISH,
+    ),
+)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_any_shape_of_body_is_a_message_or_the_typed_error(place: int, change: dict[str, Any]) -> None:
+    kind, part, body = BODIES[place]
+    topic, payload = encode(kind, part, STAMP, body)
+    raw = msgpack.unpackb(payload)
+    raw["body"].update(change)
+    try:
+        decode([topic, msgpack.packb(raw)])
+    except FrameError:
+        pass
+
+
+def _message(seq: int, epoch: int = 10, mono: float = 1.0, part: str = "cpu") -> Message:
+    stamp = replace(STAMP, seq=seq, epoch=epoch, mono=mono)
+    return Message(topics.SAMPLE, part, stamp, Sample("cpu", {}, 0.0))
+
+
+def test_a_gap_is_loss_and_a_repetition_is_a_replay() -> None:
+    tracker = Tracker()
+    assert [tracker.accept(_message(seq)) for seq in (1, 2, 2, 5, 4)] == [True, True, False, True, False]
+    assert (tracker.lost, tracker.replays) == (2, 2)
+
+
+def test_a_new_epoch_is_a_restart_and_never_loss() -> None:
+    tracker = Tracker()
+    assert tracker.accept(_message(50, epoch=10))
+    assert tracker.accept(_message(9, epoch=11, mono=2.0))
+    assert tracker.lost == 0
+
+
+def test_an_old_publishers_frame_is_a_replay_but_a_clock_set_back_is_a_restart() -> None:
+    tracker = Tracker()
+    assert tracker.accept(_message(5, epoch=20, mono=100.0))
+    assert not tracker.accept(_message(6, epoch=10, mono=50.0))
+    assert tracker.accept(_message(1, epoch=15, mono=101.0))
+
+
+def test_topics_are_counted_apart() -> None:
+    tracker = Tracker()
+    assert tracker.accept(_message(1)) and tracker.accept(_message(1, part="mem"))
+    assert tracker.lost == 0
+
+
+@pytest.mark.parametrize("uri", ["ipc:///run/x.sock", "tcp://127.0.0.1:5555", "tcp://[::1]:1", "tcp://host:65535"])
+def test_addresses_of_a_bus(uri: str) -> None:
+    assert endpoints.parse(uri) == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "ipc://@abstract",
+        "ipc://relative",
+        "tcp://host",
+        "tcp://:1",
+        "tcp://host:0",
+        "udp://h:1",
+        "",
+        "x",
+        "tcp://h:port",
+        "ipc:///" + "x" * 120,
+    ],
+)
+def test_what_is_no_address_is_refused_by_name(uri: str) -> None:
+    with pytest.raises(endpoints.EndpointError, match="--bus"):
+        endpoints.parse(uri)
