@@ -1,0 +1,77 @@
+"""What the host's network interfaces are: type and speed, asked seldom, and the index that tells a new one by an old
+name. A link's speed is asked under the kernel's network lock, so by turns and only of those that have a link."""
+
+from __future__ import annotations
+
+from proxtop.kernel.errors import KernelError
+from proxtop.kernel.files import File, Files
+from proxtop.kernel.net_dev import parse_net_dev
+from proxtop.kernel.sys_net import describe, link_speed
+from proxtop.model import Inventory, Value
+
+_AGAIN_S = 30.0
+
+
+class Interfaces:
+    """What was read of each interface."""
+
+    __slots__ = ("_asked", "_indexes", "_known", "_names", "_own", "inventory")
+
+    def __init__(self) -> None:
+        self.inventory: Inventory | None = None
+        self._names: list[str] = []
+        self._known: dict[str, tuple[str | None, int | None]] = {}
+        self._asked = 0.0
+        self._indexes: dict[str, File] = {}
+        self._own = True
+
+    def describe(self, files: Files, names: list[str]) -> tuple[list[Value], list[Value]]:
+        """(types, speeds in Mbit/s) of these interfaces; None for what is not known."""
+        now = files.clock()
+        if names != self._names:
+            self._names = names
+            self._own = _same_namespace(files, names)
+            self._known = {name: self._known.get(name) or self._ask(files, name) for name in names}
+        elif now - self._asked >= _AGAIN_S:
+            self._asked = now
+            self._known = {name: self._ask(files, name) for name in names}
+        known = [self._known[name] for name in names]
+        return [kind for kind, _ in known], [speed for _, speed in known]
+
+    def index(self, files: Files, name: str) -> int | None:
+        """The kernel's number of the interface: an interface that was made anew has another."""
+        if files.sysfs is None or not self._own:
+            return None
+        file = self._indexes.get(name)
+        if file is None:
+            file = self._indexes[name] = files.file(f"{files.sysfs}/class/net/{name}/ifindex")
+        try:
+            # the kept file of one that is gone says so, and there may be a new one
+            text = file.read() or file.read()
+            return None if text is None else int(text)
+        except (KernelError, ValueError):
+            return None
+
+    def adopt(self, inventory: Inventory, files: Files) -> None:
+        """Closes the files of NICs that left the inventory."""
+        self.inventory = inventory
+        names = {nic.name for vm in inventory.vms for nic in vm.nics or () if nic.netns is None}
+        for name in self._indexes.keys() - names:
+            files.forget(self._indexes.pop(name).path)
+
+    def _ask(self, files: Files, name: str) -> tuple[str | None, int | None]:
+        sysfs = files.sysfs if self._own else None
+        kind = describe(sysfs, name)
+        return kind, link_speed(sysfs, name, kind)
+
+
+def _same_namespace(files: Files, names: list[str]) -> bool:
+    """Whether this machine's /sys shows the host's interfaces. In a container it shows the container's, and there may
+    be an eth0 in both: so where this process sees others than PID 1 does, /sys is not believed."""
+    if not files.local or files.sysfs != "/sys":
+        return True
+    try:
+        text = files.once("/proc/self/net/dev")
+        return text is None or sorted(parse_net_dev(text).names) == sorted(names)
+    except KernelError:
+        return True

@@ -1,0 +1,94 @@
+"""Memory: the host's meminfo, each VM's process, and its balloon as the connector read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxtop.catalog.mem import FAMILY, MEMINFO_KEYS, meminfo_name
+from proxtop.collectors.base import NO_PROCFS, Reasons, Row, host_table, picked, processes, table, taken, times, unseen
+from proxtop.kernel.errors import KernelError
+from proxtop.kernel.files import PAGE_KB, Files, Process
+from proxtop.kernel.meminfo import parse_meminfo
+from proxtop.kernel.pid_stat import parse_memory
+from proxtop.kernel.pid_status import parse_status
+from proxtop.model import Columns, Inventory, Sample, Statistics, Table
+
+_PROCESS = ("vsize_kb", "rss_kb", "swap_kb", "minflt", "majflt", "cminflt", "cmajflt")
+_BALLOON = ("actual_kb", "available_kb", "unused_kb", "usable_kb", "swap_in_kb", "swap_out_kb")
+_UNKNOWN = (None,) * len(_PROCESS)
+_NAMES = {key: meminfo_name(key) for key in MEMINFO_KEYS}
+_SLACK_S = 0.001
+
+
+def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files) -> Sample:
+    """The host's memory and every VM's; a VM that left meanwhile has no row."""
+    reasons = Reasons(FAMILY.name)
+    rows: list[Row] = []
+    for vm, process in processes(inventory, files, reasons):
+        if process is None:
+            rows.append((vm.uuid, vm.gen, vm.memory_kb, *_UNKNOWN))
+            continue
+        try:
+            values = _process(process)
+        except KernelError as error:
+            reasons.add(error)
+            values = _UNKNOWN
+        if values is not None:
+            rows.append((vm.uuid, vm.gen, vm.memory_kb, *values))
+    vms = table(("gen", "total_kb", *_PROCESS), rows)
+    balloon = source.get("balloon")
+    if balloon is not None:
+        reasons.add(balloon.reason)
+    elif rows:
+        reasons.add("no guest statistics from the connector yet")
+    _add_balloon(vms, balloon, files.clock())
+    tables = {"host": _host(inventory, files, reasons), "vm": vms}
+    return Sample(FAMILY.name, tables, 0.0 if balloon is None else balloon.refresh, reasons.text)
+
+
+def _process(process: Process) -> tuple[int | None, ...] | None:
+    text = process.read("stat")
+    status = process.read("status")
+    if text is None or status is None:
+        return None
+    minflt, cminflt, majflt, cmajflt, vsize, rss = parse_memory(text)
+    rss_kb, swap_kb = parse_status(status)
+    return (vsize >> 10, rss * PAGE_KB if rss_kb is None else rss_kb, swap_kb, minflt, majflt, cminflt, cmajflt)
+
+
+def _add_balloon(vms: Table, balloon: Statistics | None, now: float) -> None:
+    """Adds the balloon's columns; a reading that is older than two refreshes is unknown."""
+    ids, places = picked(balloon, set(vms.ids))
+    at = times(balloon, places)
+    refresh = 0.0 if balloon is None else balloon.refresh
+    fresh = [
+        (row, place, time)
+        for row, place, time in zip(ids, places, at, strict=True)
+        if time is None or not refresh or now - time <= 2 * refresh + _SLACK_S
+    ]
+    order = {row: position for position, (row, _, _) in enumerate(fresh)}
+    positions = [order.get(row) for row in vms.ids]
+    columns: Columns = taken(balloon, _BALLOON, [place for _, place, _ in fresh])
+    columns["balloon_at"] = [time for _, _, time in fresh]
+    for name, column in columns.items():
+        vms.columns[name] = [None if position is None else column[position] for position in positions]
+
+
+def _host(inventory: Inventory, files: Files, reasons: Reasons) -> Table:
+    columns: dict[str, int | None] = dict.fromkeys(_NAMES.values())
+    if unseen(inventory, files):
+        reasons.add(NO_PROCFS)
+        return host_table(files, columns)
+    try:
+        text = files.proc("meminfo")
+        if text is None:
+            reasons.add(f"{files.procfs}/meminfo: not there")
+        else:
+            for key, value in parse_meminfo(text).items():
+                columns[_NAMES.get(key) or meminfo_name(key)] = value
+    except KernelError as error:
+        reasons.add(error)
+    return host_table(files, columns)
+
+
+__all__ = ["FAMILY", "sample"]

@@ -1,0 +1,138 @@
+"""Network: the host's interfaces, and each VM's NICs by their taps in the same table, with directions swapped.
+
+The table is that of the host's network namespace, PROCFS/1/net/dev: net/dev itself is the reader's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from proxtop.catalog.net import FAMILY, RX, TX
+from proxtop.collectors.base import NO_PROCFS, Reasons, picked, taken, times, unseen
+from proxtop.collectors.interfaces import Interfaces
+from proxtop.kernel.errors import KernelError
+from proxtop.kernel.files import Files
+from proxtop.kernel.net_dev import NetDev, parse_net_dev
+from proxtop.model import EMPTY, Columns, Inventory, Sample, Statistics, Table, Value
+
+_COUNTERS = (*(f"rx_{field}" for field in RX), *(f"tx_{field}" for field in TX))
+_NOWHERE = NetDev([], [[] for _ in RX], [[] for _ in TX])
+
+
+class _Pick(NamedTuple):
+    """A NIC with the place of its tap in a table."""
+
+    key: str
+    mac: str | None
+    swapped: bool
+    table: NetDev
+    place: int
+    gen: int | None
+
+
+def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files) -> Sample:
+    """Counters of the host's interfaces and of the VMs' NICs; a NIC whose tap is gone has no row."""
+    reasons = Reasons(FAMILY.name)
+    if unseen(inventory, files):
+        reasons.add(NO_PROCFS)
+        part = source.get("interface")
+        tables = {"interface": EMPTY, "nic": _remote_nics(inventory, part, reasons)}
+        return Sample(FAMILY.name, tables, 0.0 if part is None else part.refresh, reasons.text)
+    host = _host(files, reasons)
+    picks = _picks(inventory, host, files, reasons)
+    return Sample(FAMILY.name, {"interface": _interfaces(host, files), "nic": _nics(picks)}, 0.0, reasons.text)
+
+
+def _host(files: Files, reasons: Reasons) -> NetDev:
+    """The table of PID 1; where that is hidden, on the local host only, this process' own."""
+    text = None
+    for pid in ("1", "self") if files.local else ("1",):
+        try:
+            text = files.proc(f"{pid}/net/dev")
+        except KernelError as error:
+            reasons.add(error)
+        if text is not None:
+            break
+    else:
+        reasons.add(f"{files.procfs}/1/net/dev: not there")
+        return _NOWHERE
+    try:
+        return parse_net_dev(text)
+    except KernelError as error:
+        reasons.add(error)
+        return _NOWHERE
+
+
+def _interfaces(host: NetDev, files: Files) -> Table:
+    kinds, speeds = files.memory(Interfaces).describe(files, host.names)
+    columns: Columns = {"type": kinds, "speed": speeds}
+    for name, column in zip(_COUNTERS, (*host.rx, *host.tx), strict=True):
+        columns[name] = list(column)
+    return Table(host.names, columns)
+
+
+def _picks(inventory: Inventory, host: NetDev, files: Files, reasons: Reasons) -> list[_Pick]:
+    memory = files.memory(Interfaces)
+    places = {name: place for place, name in enumerate(host.names)}
+    others: dict[int, tuple[NetDev, dict[str, int]]] = {}
+    picks = []
+    for vm in inventory.vms:
+        for nic in vm.nics or ():
+            found, where = host, places
+            if nic.netns is not None:
+                if nic.netns not in others:
+                    found = _namespace(files, nic.netns, reasons)
+                    others[nic.netns] = found, {name: place for place, name in enumerate(found.names)}
+                found, where = others[nic.netns]
+            place = where.get(nic.name)
+            if place is not None:
+                gen = memory.index(files, nic.name) if nic.netns is None else None
+                picks.append(_Pick(f"{vm.uuid}/{nic.name}", nic.mac, nic.swapped, found, place, gen))
+    if memory.inventory is not inventory:
+        memory.adopt(inventory, files)
+    return picks
+
+
+def _namespace(files: Files, pid: int, reasons: Reasons) -> NetDev:
+    """The table of another network namespace. Not kept open: that would hold the namespace after its last process."""
+    try:
+        text = files.once(f"{files.procfs}/{pid}/net/dev")
+        return _NOWHERE if text is None else parse_net_dev(text)
+    except KernelError as error:
+        reasons.add(error)
+        return _NOWHERE
+
+
+def _nics(picks: list[_Pick]) -> Table:
+    """The VM receives what its tap transmits. What a tap can't know of the other direction's line (frame errors and
+    multicast received; collisions and carrier losses sent) is unknown."""
+    columns: Columns = {"gen": [pick.gen for pick in picks], "mac": [pick.mac for pick in picks]}
+    for position, (rx, tx) in enumerate(zip(RX, TX, strict=True)):
+        received: list[Value] = []
+        sent: list[Value] = []
+        alike = rx == tx
+        for _, _, swapped, table, place, _ in picks:
+            if not swapped:
+                received.append(table.rx[position][place])
+                sent.append(table.tx[position][place])
+            else:
+                received.append(table.tx[position][place] if alike else None)
+                sent.append(table.rx[position][place] if alike else None)
+        columns[f"rx_{rx}"] = received
+        columns[f"tx_{tx}"] = sent
+    return Table([pick.key for pick in picks], columns)
+
+
+def _remote_nics(inventory: Inventory, part: Statistics | None, reasons: Reasons) -> Table:
+    """What the connector tells of a remote host's NICs, in the VM's directions, each row with its own time."""
+    ids, places = picked(part, {vm.uuid for vm in inventory.vms})
+    macs = {f"{vm.uuid}/{nic.name}": nic.mac for vm in inventory.vms for nic in vm.nics or ()}
+    columns = taken(part, ("gen", "mac", *_COUNTERS), places)
+    columns["mac"] = [macs.get(row) or told for row, told in zip(ids, columns["mac"], strict=True)]
+    if part is not None:
+        reasons.add(part.reason)
+    return Table(ids, columns, times(part, places) if part is not None else None)
+
+
+__all__ = ["FAMILY", "sample"]

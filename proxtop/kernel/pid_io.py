@@ -1,0 +1,21 @@
+"""A process' I/O, from /proc/PID/io (kernel: Documentation/filesystems/proc.rst, 3.3)."""
+
+from __future__ import annotations
+
+from proxtop.kernel.errors import ParseError
+
+FIELDS = ("rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes")
+_KEYS = [field.encode() + b":" for field in FIELDS]
+
+
+def parse_io(text: bytes) -> list[int | None]:
+    """The counters by FIELDS; None for one that the kernel does not have."""
+    fields = text.split()
+    keys = fields[0::2]
+    try:
+        if keys == _KEYS:
+            return list(map(int, fields[1::2]))
+        values = {key: int(value) for key, value in zip(keys, fields[1::2], strict=True)}
+    except ValueError:
+        raise ParseError("/proc/PID/io", text) from None
+    return [values.get(key) for key in _KEYS]

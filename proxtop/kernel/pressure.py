@@ -1,0 +1,42 @@
+"""Pressure stall information, from /proc/pressure/* and a cgroup's *.pressure
+(kernel: Documentation/accounting/psi.rst)."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import NamedTuple
+
+from proxtop.kernel.errors import ParseError
+
+
+class Pressure(NamedTuple):
+    """One line: averages in %, total stall time in µs."""
+
+    avg10: float
+    avg60: float
+    avg300: float
+    total_us: int
+
+
+def parse_pressure(text: bytes) -> tuple[Pressure | None, Pressure | None]:
+    """(some, full); None for a line that this file does not have: cpu before 5.13 lacks full, irq has nothing else."""
+    some = full = None
+    try:
+        for line in text.splitlines():
+            if line.startswith(b"some "):
+                some = _line(line)
+            elif line.startswith(b"full "):
+                full = _line(line)
+    except (KeyError, ValueError):
+        raise ParseError("*.pressure", text) from None
+    if some is None and full is None:
+        raise ParseError("*.pressure", text)
+    return some, full
+
+
+def _line(line: bytes) -> Pressure:
+    values = dict([field.split(b"=") for field in line.split()[1:]])
+    avg10, avg60, avg300 = float(values[b"avg10"]), float(values[b"avg60"]), float(values[b"avg300"])
+    if not isfinite(avg10 + avg60 + avg300):
+        raise ValueError
+    return Pressure(avg10, avg60, avg300, int(values[b"total"]))
