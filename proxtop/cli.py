@@ -1,0 +1,292 @@
+"""proxtop: options → attach to a bus → a printer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from proxtop.options import Options, parse
+
+if TYPE_CHECKING:
+    from proxtop.attach import PrivateFleet
+    from proxtop.model import Snapshot, Stamp
+    from proxtop.stream import Recomputed, Snapshots
+
+_STATUS_WAIT_S = 0.5
+_SILENCE_S = 5.0
+_FLUSH_S = 2.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs proxtop; returns the exit status: 0, 2 for what the user can mend in the call, 1 for a failure later."""
+    options = parse(sys.argv[1:] if argv is None else argv)
+    stop = _Signals()
+    from proxtop.attach import AttachError
+
+    try:
+        return _Client(options, stop).run()
+    except AttachError as error:
+        _say(str(error))
+        return error.status
+    except KeyboardInterrupt:
+        return 130
+
+
+def _say(text: str) -> None:
+    """One line on stderr; diagnostics never mix with data."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"proxtop: {text}\n")
+        sys.stderr.flush()
+
+
+class _Signals:
+    """SIGINT and SIGTERM end the run; SIGPIPE is an error of a write."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.wake, end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(end, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status that the signal asks for."""
+        return 130 if self.number == signal.SIGINT else 0
+
+
+class _Client:
+    """One run: a bus, a view, a printer and an output."""
+
+    def __init__(self, options: Options, stop: _Signals) -> None:
+        self._options = options
+        self._stop = stop
+        self._notes: set[str] = set()
+
+    def run(self) -> int:
+        """Finds or starts a bus and prints from it until the runs are done."""
+        with contextlib.ExitStack() as stack:
+            bus = self._attach(stack)
+            return _Loop(self._options, self._stop, bus, stack, self._note).run()
+
+    def _note(self, text: str) -> None:
+        """Says something once, and again only after something else."""
+        if text not in self._notes:
+            self._notes.add(text)
+            _say(text)
+
+    def _attach(self, stack: contextlib.ExitStack) -> _Bus:
+        options = self._options
+        from proxtop import attach
+        from proxtop.bus import endpoints
+
+        if options.bus is not None:
+            if options.bus.startswith("ipc://") and (why := attach.reachable(options.bus)) is not None:
+                raise attach.AttachError(f"--bus {options.bus}: {why}; start one with proxtopd, or leave --bus out")
+            return self._shared(options.bus, named=True) or _Bus(options.bus, None, None, None)
+        local = endpoints.subscribe(endpoints.LOCAL)
+        why = attach.reachable(local)
+        if why is None:
+            shared = self._shared(local, named=False)
+            if shared is not None:
+                return shared
+            why = self._unserved
+        fleet = attach.PrivateFleet(_setup(options))
+        stack.callback(fleet.close)
+        self._note(f"{why}; started a private fleet")
+        return _Bus(fleet.endpoint, options.frequency, None, fleet)
+
+    def _shared(self, endpoint: str, *, named: bool) -> _Bus | None:
+        """The bus of a fleet that runs, None where it does not serve what was asked."""
+        import zmq
+
+        from proxtop import attach, stream
+
+        options = self._options
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            found = stream.fleet_status(context, endpoint, _STATUS_WAIT_S)
+        finally:
+            context.destroy(linger=0)
+        if found is None:
+            self._unserved = "the fleet of this host does not answer"
+            return None
+        stamp, status = found
+        node = stamp.node if abs(options.frequency / status.interval - 1) > 1e-6 else None
+        if named:
+            ratio = options.frequency / status.interval
+            multiple = ratio > 1.5 and abs(ratio - round(ratio)) < 1e-6
+            return _Bus(endpoint, status.interval, node if multiple else None, None)
+        wanted = attach.Wanted(
+            options.families, options.frequency, options.connector, options.connection, options.procfs,
+            options.sysfs or "", options.node,
+        )  # fmt: skip
+        reason = wanted.unserved(status.info, status.interval)
+        if reason is not None:
+            self._unserved = f"the fleet of this host does not serve this: {reason}"
+            return None
+        return _Bus(endpoint, status.interval, node, None)
+
+    _unserved = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bus:
+    """Where to read; `interval` is the publisher's where known, `recompute` the node whose samples are to be joined
+    over a longer span, `fleet` our own."""
+
+    endpoint: str
+    interval: float | None
+    recompute: str | None
+    fleet: PrivateFleet | None
+
+
+def _setup(options: Options) -> dict[str, Any]:
+    """What the fleet is told, as proxtopd's Setup has it."""
+    return {
+        "node": options.node or os.uname().nodename,
+        "interval": options.frequency,
+        "families": options.families,
+        "connector": options.connector,
+        "uri": options.connection or "qemu:///system",
+        "uri_given": options.connection is not None,
+        "procfs": options.procfs,
+        "procfs_given": options.procfs != "/proc",
+        "sysfs": options.sysfs or "",
+        "verbose": options.verbose,
+    }
+
+
+class _Loop:
+    """Reads snapshots and prints them."""
+
+    def __init__(
+        self, options: Options, stop: _Signals, bus: _Bus, stack: contextlib.ExitStack, note: Callable[[str], None]
+    ) -> None:
+        import zmq
+
+        from proxtop import printers, stream
+        from proxtop.printers import outputs
+        from proxtop.view import View
+
+        self._options = options
+        self._stop = stop
+        self._bus = bus
+        self._note = note
+        self._left = options.runs
+        self._view = View.of(options)
+        name = options.printer or "text"
+        if name in ("ncurses", "tui"):
+            note(f"-p {name}: this version has no screen; printing text")
+            name = "text"
+        self._printer = printers.create(name, self._view)
+        self._output = outputs.create(options)
+        stack.callback(self._output.close)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        stack.callback(context.destroy, linger=0)
+        self._snapshots: Snapshots | Recomputed
+        if bus.recompute is not None:
+            self._snapshots = stream.Recomputed(
+                context, bus.endpoint, node=bus.recompute, families=options.families, frequency=options.frequency
+            )
+        else:
+            local = bus.interval if bus.endpoint.startswith("ipc:") else None
+            self._snapshots = stream.Snapshots(context, bus.endpoint, interval=local)
+        self._poller = zmq.Poller()
+        for source in (self._snapshots.subscriber.socket, stop.wake, self._output.fileno()):
+            self._poller.register(source, zmq.POLLIN)
+        if bus.fleet is not None:
+            for source in (bus.fleet.ready, bus.fleet.process):
+                self._poller.register(source, zmq.POLLIN)
+        self._heard = time.monotonic()
+
+    def run(self) -> int:
+        """Until the runs are done, a signal, or the end of what we read from or write to."""
+        from proxtop.printers.outputs import SinkClosed
+
+        try:
+            while self._left and self._stop.number is None:
+                status = self._turn()
+                if status is not None:
+                    return status
+            if self._stop.number is None:
+                self._output.flush(_FLUSH_S)
+        except SinkClosed:
+            return 0
+        return self._stop.status
+
+    def _turn(self) -> int | None:
+        """One round of waiting and printing; an exit status when it was the last."""
+        from proxtop.printers.outputs import SinkClosed
+
+        wait = self._snapshots.wait()
+        timeout = min(1.0, 1.0 if wait is None else wait)
+        found: list[tuple[Any, int]] = self._poller.poll(int(timeout * 1000) + 1)
+        ready = {source for source, _ in found}
+        if self._output.fileno() in ready:
+            raise SinkClosed
+        fleet = self._bus.fleet
+        if fleet is not None:
+            if fleet.ready in ready:
+                self._hear(fleet)
+            if fleet.process in ready:
+                raise self._error("the private fleet ended; see the lines above", 1)
+        for stamp, snapshot in self._snapshots.take():
+            if self._left:
+                self._print(stamp, snapshot)
+        if time.monotonic() - self._heard > max(_SILENCE_S, 3 * (self._bus.interval or 0)):
+            self._silence()
+        return None
+
+    def _error(self, text: str, status: int) -> Exception:
+        from proxtop.attach import AttachError
+
+        return AttachError(text, status)
+
+    def _hear(self, fleet: PrivateFleet) -> None:
+        """The fleet's first word: the hypervisor answers, or why it does not."""
+        word = os.read(fleet.ready, 4096).decode(errors="replace").strip()
+        self._poller.unregister(fleet.ready)
+        if word.startswith("error "):
+            raise self._error(word.removeprefix("error "), 2)
+
+    def _silence(self) -> None:
+        self._heard = time.monotonic()
+        if self._options.bus is not None and self._left == self._options.runs:
+            raise self._error(f"--bus {self._options.bus}: nothing came; is a proxtopd or proxtop-agg there?", 2)
+        self._note("no snapshot comes; still waiting")
+
+    def _print(self, stamp: Stamp, snapshot: Snapshot) -> None:
+        self._heard = time.monotonic()
+        self._explain(snapshot)
+        limit = self._output.limit
+        printer = self._printer
+        record = printer.render(snapshot, stamp) if limit is None else printer.parts(snapshot, stamp, limit)
+        self._output.offer(record, printer.header())
+        if self._left > 0:
+            self._left -= 1
+
+    def _explain(self, snapshot: Snapshot) -> None:
+        """What the numbers do not say: no VM, families that are missing or partial, and why."""
+        if not snapshot.tables["vm"].ids:
+            why = f" ({snapshot.reason})" if snapshot.reason else ""
+            self._note(f"no VM runs on this host, says {snapshot.connector}{why}; `make lab` boots two small ones")
+        elif snapshot.reason:
+            self._note(snapshot.reason)
+        for name in self._options.families:
+            if name in snapshot.stale:
+                self._note(f"{name}: {snapshot.stale[name]}")
+            if name in snapshot.degraded:
+                self._note(snapshot.degraded[name])
+        for missing in self._printer.missing:
+            self._note(f"{missing}: no such device on this host; its figures are empty")
