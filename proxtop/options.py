@@ -35,7 +35,7 @@ Application Options:
       --sysfs=         Path to the sys filesystem (default: /sys; none with another --procfs)
       --node=          Name of the host, where it is not this one
       --verbose        Enable verbose output with additional fields, and a log on stderr
-      --bus=           Read from a running fleet: ipc:///run/proxtop/subscribe.sock or tcp://host:port
+      --bus=           Attach to a fleet: ipc:///run/proxtop/subscribe.sock or tcp://host:port
 
 Hypervisor Selection:
       --proxmox        Force Proxmox VE connector (auto-detected by default)
@@ -57,7 +57,7 @@ Output:
       --target=        For 'file': path; for 'tcp'/'udp': host:port
       --vm=            Only these VMs: names or UUIDs, * ? [] match; comma-separated or repeated
       --netdev=        Network devices that the host figures stand for (default: physical ones)
-      --storedev=      Storage devices that the host figures stand for (default: whole physical disks)
+      --storedev=      Storage devices that the host figures stand for (default: physical disks)
   -H, --human          Human-readable units (KB, MB, GB) in text
 
 Help Options:

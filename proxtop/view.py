@@ -153,7 +153,7 @@ class View:
         if (names := chosen.get("interface")) is not None:
             own.update(totals.host_interfaces(snapshot.tables.get("interface", EMPTY), names))
         metrics = self._metrics["host"]
-        return Rows(metrics, table.ids[:1], [(own.get(metric.name) or [None])[:1] for metric in metrics])
+        return Rows(metrics, table.ids[:1] or [""], [(own.get(metric.name) or [None])[:1] for metric in metrics])
 
     def _order(self, vms: Table) -> tuple[list[int], list[str]]:
         """(the rows that are shown, sorted by name, then UUID; their names)"""
