@@ -11,6 +11,7 @@ from typing import Any
 
 import msgpack
 
+from proxtop.bus import wire
 from proxtop.bus.topics import INVENTORY, SAMPLE, SNAPSHOT, SOURCE, STATUS, TopicError, parse_topic, topic
 from proxtop.bus.wire import FrameError, from_wire, to_wire
 from proxtop.model import Domains, Inventory, Message, Payload, Sample, Snapshot, Stamp, Statistics, Status
@@ -29,6 +30,12 @@ def _body_type(kind: str, part: str) -> type:
     if kind == SOURCE:
         return Domains if part == DOMAINS else Statistics
     return {INVENTORY: Inventory, SAMPLE: Sample, SNAPSHOT: Snapshot, STATUS: Status}[kind]
+
+
+def prepare() -> None:
+    """Builds every decoder; done once before a fork, the workers share them."""
+    for kind in (Stamp, Domains, Statistics, Inventory, Sample, Snapshot, Status):
+        wire.prepare(kind)
 
 
 def encode(kind: str, part: str, stamp: Stamp, body: Payload) -> list[bytes]:

@@ -73,6 +73,11 @@ def table(raw: Any) -> Table:
     return Table(ids, checked, at)
 
 
+def prepare(kind: type) -> None:
+    """Builds the decoder of a dataclass ahead of its first use."""
+    _decoder(kind)
+
+
 def from_wire(kind: type, raw: Any) -> Any:
     """A dataclass of that kind; FrameError where the map does not fit."""
     return _decoder(kind)(raw)

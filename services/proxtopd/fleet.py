@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable
 
+from proxtop.bus import frames
 from proxtopd import aggregator, broker, collector, connector, lookup
 from proxtopd.setup import Setup
 
@@ -87,6 +88,7 @@ class Fleet:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
+        frames.prepare()
         gc.collect()
         gc.freeze()
         try:
