@@ -48,18 +48,20 @@ def parse_allowed(status: bytes) -> str | None:
     return rest.partition(b"\n")[0].strip().decode("ascii", "replace") if key else None
 
 
-def union(cpu_lists: Iterable[str]) -> str:
-    """One CPU list (kernel: Documentation/core-api/printk-formats.rst, %*pbl) with all the CPUs of several."""
-    distinct = set(cpu_lists)
-    if len(distinct) == 1:
-        return distinct.pop()
+def parse_cpus(text: str) -> set[int]:
+    """The CPUs of a list, `0-3,8` (kernel: Documentation/core-api/printk-formats.rst, %*pbl)."""
     cpus: set[int] = set()
-    for part in ",".join(distinct).split(","):
+    for part in text.split(","):
         first, _, last = part.partition("-")
-        if first.isdecimal():
+        if first.isdecimal() and (last or first).isdecimal():
             cpus.update(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+def format_cpus(cpus: Iterable[int]) -> str:
+    """The same the other way round."""
     ranges: list[list[int]] = []
-    for cpu in sorted(cpus):
+    for cpu in sorted(set(cpus)):
         if ranges and ranges[-1][1] == cpu - 1:
             ranges[-1][1] = cpu
         else:
