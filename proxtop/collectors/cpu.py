@@ -45,9 +45,11 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
         except KernelError as error:
             process_ns = None
             reasons.add(error)
-        if process.gone:
-            continue
+        marks = len(vcpus), len(threads)
         member.read(vcpus, threads, reasons)
+        if process.gone:
+            del vcpus[marks[0] :], threads[marks[1] :]
+            continue
         vms.append((vm.uuid, vm.gen, vm.cores, process_ns, throttles.read(vm, process, reasons)))
     tables = {
         "host": _host(inventory, files, reasons),
@@ -87,6 +89,25 @@ def _remote_vcpus(inventory: Inventory, source: Mapping[str, Statistics], reason
     return Table(ids, taken(part, _VCPU, places), times(part, places) if part is not None else None)
 
 
+class _Vcpu:
+    """A vCPU's thread. The CPU it ran on last is read again only when it was scheduled since."""
+
+    __slots__ = ("cpu", "key", "schedstat", "slices", "stat", "tid")
+
+    def __init__(self, key: str, tid: int, schedstat: File, stat: File) -> None:
+        self.key = key
+        self.tid = tid
+        self.schedstat = schedstat
+        self.stat = stat
+        self.slices = -1
+        self.cpu: int | None = None
+
+    def last_cpu(self) -> int | None:
+        """Its stat is dearer to read than its schedstat by far."""
+        text = self.stat.read()
+        return None if text is None else parse_last_cpu(text)
+
+
 class _Member:
     """A VM's open files: of each vCPU and each other thread."""
 
@@ -95,41 +116,41 @@ class _Member:
     def __init__(self, vm: VM, process: Process) -> None:
         self.vm = vm
         self.process = process
-        self.vcpus: list[tuple[str, int, File, File]] = []
+        self.vcpus: list[_Vcpu] = []
         self.threads: list[tuple[str, str, int, File]] = []
         for number, tid in vm.vcpus:
-            schedstat = process.file(f"task/{tid}/schedstat")
-            self.vcpus.append((f"{vm.uuid}/{number}", tid, schedstat, process.file(f"task/{tid}/stat")))
+            schedstat, stat = process.file(f"task/{tid}/schedstat"), process.file(f"task/{tid}/stat")
+            self.vcpus.append(_Vcpu(f"{vm.uuid}/{number}", tid, schedstat, stat))
         root = process.path.rpartition("/")[0]
         for thread in vm.threads:
             # a vhost kernel thread is a process of its own: its file is held here, to be closed with the VM
             task = f"task/{thread.tid}" if thread.pid == vm.pid else f"{root}/{thread.pid}/task/{thread.tid}"
             own = int(thread.pid == vm.pid)
             self.threads.append((f"{vm.uuid}/{thread.tid}", thread.role, own, process.file(f"{task}/schedstat")))
-        used = {file.path for *_, schedstat, stat in self.vcpus for file in (schedstat, stat)}
+        used = {file.path for vcpu in self.vcpus for file in (vcpu.schedstat, vcpu.stat)}
         used.update(file.path for *_, file in self.threads)
         process.retain("task/", used)
         process.retain(f"{root}/", used)
 
     def read(self, vcpus: list[Row], threads: list[Row], reasons: Reasons) -> None:
         """Appends a row for each thread that is still there."""
-        for key, tid, schedstat, stat in self.vcpus:
+        for vcpu in self.vcpus:
             try:
-                text = schedstat.read()
+                text = vcpu.schedstat.read()
                 if text is None:
                     continue
                 run, wait, slices = parse_schedstat(text)
-                text = stat.read()
-                cpu = None if text is None else parse_last_cpu(text)
+                if slices != vcpu.slices or vcpu.cpu is None:
+                    vcpu.slices, vcpu.cpu = slices, vcpu.last_cpu()
             except KernelError as error:
                 reasons.add(error)
                 continue
             if slices:
-                vcpus.append((key, tid, run, wait, cpu))
+                vcpus.append((vcpu.key, vcpu.tid, run, wait, vcpu.cpu))
             else:
                 # a vCPU that was found by its name has run: so the kernel does not count
                 reasons.add(_NO_SCHEDSTAT)
-                vcpus.append((key, tid, None, None, cpu))
+                vcpus.append((vcpu.key, vcpu.tid, None, None, vcpu.last_cpu()))
         ended = []
         for thread in self.threads:
             key, role, own, schedstat = thread

@@ -25,13 +25,13 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     rows: list[Row] = []
     for vm, process in processes(inventory, files, reasons):
         ticks = None
-        if process is not None and accounted:
+        if process is not None:
             try:
-                ticks = _blkio_ticks(process)
+                ticks = _blkio_ticks(process) if accounted else None
+                if process.gone or (not accounted and process.ended()):
+                    continue
             except KernelError as error:
                 reasons.add(error)
-            if process.gone:
-                continue
         rows.append((vm.uuid, vm.gen, ticks))
     block = source.get("block")
     if block is not None:

@@ -15,13 +15,14 @@ _AGAIN_S = 30.0
 class Interfaces:
     """What was read of each interface."""
 
-    __slots__ = ("_asked", "_indexes", "_known", "_names", "_own", "inventory")
+    __slots__ = ("_asked", "_indexes", "_known", "_names", "_next", "_own", "inventory")
 
     def __init__(self) -> None:
         self.inventory: Inventory | None = None
         self._names: list[str] = []
         self._known: dict[str, tuple[str | None, int | None]] = {}
         self._asked = 0.0
+        self._next = 0
         self._indexes: dict[str, File] = {}
         self._own = True
 
@@ -32,9 +33,13 @@ class Interfaces:
             self._names = names
             self._own = _same_namespace(files, names)
             self._known = {name: self._known.get(name) or self._ask(files, name) for name in names}
-        elif now - self._asked >= _AGAIN_S:
             self._asked = now
-            self._known = {name: self._ask(files, name) for name in names}
+        elif (due := min(len(names), int((now - self._asked) * len(names) / _AGAIN_S))) > 0:
+            self._asked = now
+            for _ in range(due):
+                name = names[self._next % len(names)]
+                self._known[name] = self._ask(files, name)
+                self._next += 1
         known = [self._known[name] for name in names]
         return [kind for kind, _ in known], [speed for _, speed in known]
 

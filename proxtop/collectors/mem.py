@@ -23,13 +23,16 @@ _SLACK_S = 0.001
 def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files) -> Sample:
     """The host's memory and every VM's; a VM that left meanwhile has no row."""
     reasons = Reasons(FAMILY.name)
+    host = _host(inventory, files, reasons)
+    # most hosts do not swap: then no VM does, and its status, dear to read, has no more to say than its stat
+    plain = files.here and host.columns["ram_SwapTotal"] == host.columns["ram_SwapFree"] != [None]
     rows: list[Row] = []
     for vm, process in processes(inventory, files, reasons):
         if process is None:
             rows.append((vm.uuid, vm.gen, vm.memory_kb, *_UNKNOWN))
             continue
         try:
-            values = _process(process)
+            values = _process(process, plain)
         except KernelError as error:
             reasons.add(error)
             values = _UNKNOWN
@@ -42,18 +45,23 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     elif rows:
         reasons.add("no guest statistics from the connector yet")
     _add_balloon(vms, balloon, files.clock())
-    tables = {"host": _host(inventory, files, reasons), "vm": vms}
+    tables = {"host": host, "vm": vms}
     return Sample(FAMILY.name, tables, 0.0 if balloon is None else balloon.refresh, reasons.text)
 
 
-def _process(process: Process) -> tuple[int | None, ...] | None:
+def _process(process: Process, plain: bool) -> tuple[int | None, ...] | None:
     text = process.read("stat")
-    status = process.read("status")
-    if text is None or status is None:
+    if text is None:
         return None
     minflt, cminflt, majflt, cmajflt, vsize, rss = parse_memory(text)
-    rss_kb, swap_kb = parse_status(status)
-    return (vsize >> 10, rss * PAGE_KB if rss_kb is None else rss_kb, swap_kb, minflt, majflt, cminflt, cmajflt)
+    rss_kb: int | None = rss * PAGE_KB
+    swap_kb: int | None = 0
+    if not plain:
+        text = process.read("status")
+        if text is None:
+            return None
+        rss_kb, swap_kb = parse_status(text)
+    return (vsize >> 10, rss_kb, swap_kb, minflt, majflt, cminflt, cmajflt)
 
 
 def _add_balloon(vms: Table, balloon: Statistics | None, now: float) -> None:

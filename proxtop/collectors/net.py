@@ -14,9 +14,13 @@ from proxtop.collectors.interfaces import Interfaces
 from proxtop.kernel.errors import KernelError
 from proxtop.kernel.files import Files
 from proxtop.kernel.net_dev import NetDev, parse_net_dev
-from proxtop.model import EMPTY, Columns, Inventory, Sample, Statistics, Table, Value
+from proxtop.model import EMPTY, Columns, Inventory, Sample, Statistics, Table
 
 _COUNTERS = (*(f"rx_{field}" for field in RX), *(f"tx_{field}" for field in TX))
+_RECEIVED = [(RX.index(field), TX.index(field) if field in TX else None, f"rx_{field}") for field in RX]
+_SENT = [(TX.index(field), RX.index(field) if field in RX else None, f"tx_{field}") for field in TX]
+"""(place in the VM's direction, place in the other one where it has this field, column)"""
+
 _NOWHERE = NetDev([], [[] for _ in RX], [[] for _ in TX])
 
 
@@ -108,19 +112,16 @@ def _nics(picks: list[_Pick]) -> Table:
     """The VM receives what its tap transmits. What a tap can't know of the other direction's line (frame errors and
     multicast received; collisions and carrier losses sent) is unknown."""
     columns: Columns = {"gen": [pick.gen for pick in picks], "mac": [pick.mac for pick in picks]}
-    for position, (rx, tx) in enumerate(zip(RX, TX, strict=True)):
-        received: list[Value] = []
-        sent: list[Value] = []
-        alike = rx == tx
-        for _, _, swapped, table, place, _ in picks:
-            if not swapped:
-                received.append(table.rx[position][place])
-                sent.append(table.tx[position][place])
-            else:
-                received.append(table.tx[position][place] if alike else None)
-                sent.append(table.rx[position][place] if alike else None)
-        columns[f"rx_{rx}"] = received
-        columns[f"tx_{tx}"] = sent
+    for position, other, name in _RECEIVED:
+        columns[name] = [
+            table.rx[position][place] if not swapped else None if other is None else table.tx[other][place]
+            for _, _, swapped, table, place, _ in picks
+        ]
+    for position, other, name in _SENT:
+        columns[name] = [
+            table.tx[position][place] if not swapped else None if other is None else table.rx[other][place]
+            for _, _, swapped, table, place, _ in picks
+        ]
     return Table([pick.key for pick in picks], columns)
 
 

@@ -48,7 +48,7 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
         values = _UNKNOWN
         if process is not None:
             values = _values([_read(file, reasons) for file in plan.files(vm, process, files)])
-            if values == _UNKNOWN and process.check():
+            if values == _UNKNOWN and process.ended():
                 continue
         rows.append((vm.uuid, vm.gen, *values))
     if rows and host != _UNKNOWN and all(row[2:] == _UNKNOWN for row in rows):

@@ -151,9 +151,13 @@ class Process:
                 ns = None
             # still there after the clock was read: so the clock was its own and not a later process'
             if ns is not None:
-                return None if self.read("schedstat") is None and self.check() else ns
+                return None if self.ended() else ns
         text = self.read("stat")
         return None if text is None else parse_ticks(text) * _NS_PER_TICK
+
+    def ended(self) -> bool:
+        """Whether it is gone now, asked in the cheapest way."""
+        return self.read("schedstat") is None and self.check()
 
     def check(self) -> bool:
         """Whether it is gone; if so, closes all that is open of it."""

@@ -9,7 +9,7 @@ from collections.abc import Container
 
 _DISK = re.compile(r"(sd|hd|vd|xvd|dasd)[a-z]+|nvme\d+n\d+|(mmcblk|pmem)\d+")
 _PREFIXES = (("dm-", "dm"), ("md", "md"), ("loop", "loop"), ("zd", "zvol"), ("rbd", "rbd"))
-_PARTITION = re.compile(r"(.*\D)\d+|(.*\d)p\d+")
+_PARTITION = re.compile(r"(.*\d)p\d+|(.*\D)\d+")
 
 
 def is_partition(sysfs: str | None, name: str, devices: Container[str]) -> bool:
