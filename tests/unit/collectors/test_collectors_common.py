@@ -1,0 +1,127 @@
+"""What holds for every collector, whatever the family."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+
+import pytest
+from fixture_hosts import DB, WEB, Host
+
+from proxtop import catalog
+from proxtop.collectors import COLLECTORS
+from proxtop.kernel.files import Files
+from proxtop.model import Inventory, Sample
+
+FAMILIES = list(COLLECTORS)
+OF_VMS = [family for family in FAMILIES if any(c.table == "vm" for c in catalog.FAMILIES[family].columns)]
+
+
+def check_shape(family: str, sample: Sample) -> None:
+    assert sample.family == family
+    declared: dict[str, set[str]] = {}
+    for column in catalog.FAMILIES[family].columns:
+        declared.setdefault(column.table, set()).add(column.name)
+    for scope, table in sample.tables.items():
+        assert all(len(column) == len(table.ids) for column in table.columns.values())
+        assert len(set(table.ids)) == len(table.ids)
+        assert table.at is None or len(table.at) == len(table.ids)
+        if table.ids:
+            unknown = {name for name in table.columns if name not in declared[scope]}
+            assert all(family == "mem" and name.startswith("ram_") for name in unknown)
+            assert declared[scope] <= table.columns.keys()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tables_and_columns_are_the_catalogs(family: str, small: Host, inventory: Inventory) -> None:
+    for _ in range(2):
+        sample = COLLECTORS[family](inventory, {}, small.files)
+        check_shape(family, sample)
+        assert set(sample.tables) >= {column.table for column in catalog.FAMILIES[family].columns}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_host_that_tells_nothing_gives_empty_values_and_a_reason(
+    family: str, small: Host, inventory: Inventory
+) -> None:
+    shutil.rmtree(small.proc)
+    shutil.rmtree(small.sys)
+    small.proc.mkdir()
+    sample = COLLECTORS[family](inventory, {}, small.files)
+    check_shape(family, sample)
+    host = sample.tables.get("host")
+    if host is not None and family != "host":
+        assert all(column == [None] for column in host.columns.values())
+        assert sample.reason is not None and sample.reason.startswith(f"{family}: ") and "\n" not in sample.reason
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_garbage_in_every_file_gives_nulls_and_a_reason(family: str, small: Host, inventory: Inventory) -> None:
+    COLLECTORS[family](inventory, {}, small.files)
+    for path in [*small.proc.rglob("*"), *small.sys.rglob("*")]:
+        if path.is_file():
+            path.write_bytes(b"\xff garbage \x00 7\n")
+    check_shape(family, COLLECTORS[family](inventory, {}, small.files))
+    check_shape(family, COLLECTORS[family](inventory, {}, Files(str(small.proc), str(small.sys))))
+
+
+@pytest.mark.parametrize("family", OF_VMS)
+def test_a_vm_that_left_has_no_row(family: str, small: Host, inventory: Inventory) -> None:
+    collect = COLLECTORS[family]
+    if family != "net":
+        assert collect(inventory, {}, small.files).tables["vm"].ids == [DB, WEB]
+        small.end(1302)
+        for path in (small.sys / "fs/cgroup/qemu.slice").rglob("*.pressure"):
+            path.unlink()
+        assert collect(inventory, {}, small.files).tables["vm"].ids == [WEB]
+
+
+@pytest.mark.parametrize("family", OF_VMS)
+def test_a_vm_whose_pid_is_another_process_now_has_no_row(family: str, small: Host, inventory: Inventory) -> None:
+    collect = COLLECTORS[family]
+    collect(inventory, {}, small.files)
+    small.end(1302)
+    shutil.copytree(small.proc / "1201", small.proc / "1302")
+    assert collect(inventory, {}, small.files).tables["vm"].ids == [WEB]
+
+
+@pytest.mark.parametrize("family", OF_VMS)
+def test_a_vm_that_left_the_inventory_leaves_nothing_open(family: str, small: Host, inventory: Inventory) -> None:
+    collect = COLLECTORS[family]
+    collect(inventory, {}, small.files)
+    assert small.files.kept == 2
+    smaller = dataclasses.replace(inventory, vms=inventory.vms[1:])
+    assert collect(smaller, {}, small.files).tables["vm"].ids == [WEB]
+    assert small.files.kept == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_remote_host_is_never_shown_with_the_local_hosts_figures(family: str, remote: Inventory) -> None:
+    files = Files()
+    sample = COLLECTORS[family](remote, {}, files)
+    check_shape(family, sample)
+    for scope in ("device", "interface", "nic", "disk", "thread", "vcpu"):
+        assert scope not in sample.tables or sample.tables[scope].ids == []
+    if "host" in sample.tables:
+        assert all(column == [None] for column in sample.tables["host"].columns.values())
+    if "vm" in sample.tables:
+        assert sample.tables["vm"].ids == [DB, WEB]
+        assert sample.tables["vm"].columns["gen"] == [None, None]
+    files.close()
+
+
+@pytest.mark.parametrize("name", ["small-host", "storage", "cgroup-v1", "cgroup-hybrid", "old-kernel"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_kind_of_host_is_sampled(
+    family: str, name: str, host: Callable[[str], Host], inventory: Inventory
+) -> None:
+    check_shape(family, COLLECTORS[family](inventory, {}, host(name).files))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_this_machine_is_sampled(family: str) -> None:
+    files = Files()
+    for _ in range(2):
+        check_shape(family, COLLECTORS[family](Inventory("qemu", ()), {}, files))
+    files.close()
