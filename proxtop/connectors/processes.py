@@ -1,0 +1,142 @@
+"""The host's QEMU processes, found by a scan of /proc that reads only what is new."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxtop.kernel.cmdline import CommandLine, parse_cmdline
+from proxtop.kernel.errors import KernelError
+from proxtop.kernel.files import Files, Process
+from proxtop.kernel.pid_stat import parse_start
+
+_SETTLED_S = 5.0
+_AGAIN = 64
+"""Of the processes that are no QEMU so many are looked at again per scan, in turn: any may exec one."""
+
+STOPPED = frozenset("Tt")
+"""States of a process that answers nobody: stopped, or held by a debugger."""
+
+ENDED = frozenset(("Z", "X", "x", None))
+
+
+@dataclass(frozen=True, slots=True)
+class Qemu:
+    """A QEMU process: what its command line says, and its process, held."""
+
+    process: Process
+    line: CommandLine
+    text: bytes
+    since: float
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def start(self) -> int:
+        """Its start in clock ticks since boot."""
+        return self.process.start
+
+    def state(self) -> str | None:
+        """The letter of its main thread's state (T and t: stopped), None once it is gone."""
+        try:
+            text = self.process.read("stat")
+        except KernelError:
+            return None
+        return None if text is None else _state(text)
+
+
+class Processes:
+    """`found` has the QEMU processes by PID. A PID's inode number in the listing tells it from the next one's."""
+
+    def __init__(self, files: Files, clock: Callable[[], float]) -> None:
+        self._files = files
+        self._clock = clock
+        self._others: dict[int, tuple[int, float]] = {}
+        self._inodes: dict[int, int] = {}
+        self._turn = 0
+        self.found: dict[int, Qemu] = {}
+        self.reason: str | None = None
+
+    def scan(self) -> bool:
+        """Looks for new and gone ones; whether there was any."""
+        try:
+            with os.scandir(self._files.procfs) as entries:
+                inodes = {int(entry.name): entry.inode() for entry in entries if entry.name.isdecimal()}
+            self.reason = None
+        except OSError as error:
+            self.reason = f"{self._files.procfs}: {error.strerror}"
+            return False
+        now = self._clock()
+        changed = False
+        for pid, qemu in list(self.found.items()):
+            if inodes.get(pid) != self._inodes[pid] or qemu.state() in ENDED or not self._still(qemu, now):
+                del self.found[pid], self._inodes[pid]
+                changed = True
+        others: dict[int, tuple[int, float]] = {}
+        again = self._due(inodes)
+        for pid, inode in inodes.items():
+            if pid in self.found:
+                continue
+            seen = self._others.get(pid)
+            known = seen is not None and seen[0] == inode
+            since = seen[1] if known and seen is not None else now
+            if (known and now - since > _SETTLED_S and pid not in again) or not self._take(pid, inode, now):
+                others[pid] = inode, since
+            else:
+                changed = True
+        self._others = others
+        if changed:
+            self._files.keep([qemu.start << 22 | pid for pid, qemu in self.found.items()])
+        return changed
+
+    def _still(self, qemu: Qemu, now: float) -> bool:
+        """Whether a young process is what it seemed: a child of a QEMU bears its command line until it execs."""
+        if now - qemu.since > _SETTLED_S:
+            return True
+        try:
+            return self._files.once(f"{self._files.procfs}/{qemu.pid}/cmdline") == qemu.text
+        except KernelError:
+            return False
+
+    def _due(self, inodes: dict[int, int]) -> set[int]:
+        """The next few PIDs to be looked at again."""
+        pids = sorted(inodes)
+        if not pids:
+            return set()
+        first = self._turn % len(pids)
+        self._turn = first + _AGAIN
+        return {*pids[first : first + _AGAIN]}
+
+    def _take(self, pid: int, inode: int, now: float) -> bool:
+        root = f"{self._files.procfs}/{pid}"
+        try:
+            text = self._files.once(f"{root}/cmdline")
+            line = parse_cmdline(text) if text else None
+            if text is None or line is None or line.machine == "none":  # started only to be asked what it can do
+                return False
+            stat = self._files.once(f"{root}/stat")
+            if stat is None or _state(stat) in ENDED:
+                return False
+            process = self._files.process(pid, parse_start(stat))
+        except KernelError:
+            return False
+        if process is None:
+            return False
+        self.found[pid] = Qemu(process, line, text, now)
+        self._inodes[pid] = inode
+        return True
+
+    def close(self) -> None:
+        """Closes what is held."""
+        self._files.close()
+        self.found.clear()
+        self._inodes.clear()
+        self._others.clear()
+
+
+def _state(stat: bytes) -> str:
+    place = stat.rfind(b")") + 2
+    return stat[place : place + 1].decode("ascii", "replace")
