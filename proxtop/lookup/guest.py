@@ -51,7 +51,7 @@ class Guest:
         self.domain = domain
         self.vm: VM | None = None
         self._host = host
-        self._stagger = number % 16 / 16  # VMs take turns in what is done seldom
+        self._stagger = (number + 1) * 0.618 % 1.0  # VMs take turns in what is done seldom
         self._process: Process | None = None
         self._ended = False
         self._nics: tuple[Nic, ...] | None = None
@@ -146,12 +146,13 @@ class Guest:
             affinity = self._read_affinity(process)
             changed |= affinity != self._affinity
             self._affinity = affinity
-            self._inspect_at = now + INSPECT * (1 - self._stagger / 2)
+            # the first time early, each VM at its own, so that they take turns from then on
+            self._inspect_at = now + INSPECT * (self._stagger if self._inspect_at == 0.0 else 1.0)
         return changed
 
     def _relist(self, process: Process, workers: tuple[Thread, ...], now: float, *, remuster: bool) -> bool:
         """List its threads anew and read the names of the new ones; whether its crew changed."""
-        self._relist_at = now + RELIST * (1 - self._stagger / 2)
+        self._relist_at = now + RELIST
         listed = names(process, "task")
         if listed is None:
             return False  # it ended, which the next look tells, or can't be read for now

@@ -87,6 +87,7 @@ class Processes:
         cmdline = once(self._files, f"{root}/cmdline")
         if cmdline:
             seen.identity = parse_identity(cmdline)
+            seen.final |= seen.identity is not None  # were it but a child of QEMU's about to exec: `bind` reads again
         elif (owner := parse_owner((once(self._files, f"{root}/comm") or b"").rstrip(b"\n"))) is not None:
             try:
                 is_kernel = parse_process(once(self._files, f"{root}/stat") or b"").ppid == _KTHREADD
