@@ -210,7 +210,9 @@ class Guest:
     def _join(self) -> None:
         domain, process, crew = self.domain, self._process, self._crew
         unbound = UNBOUND if process is None and self._host.visible else None
-        reasons = [reason for reason in (domain.reason, unbound, crew.reason, self._nic_reason) if reason]
+        # what a bare QEMU's command line does not tell is its NICs: no longer missing if its descriptors did
+        told = None if domain.nics is None and self._nics is not None else domain.reason
+        reasons = [reason for reason in (told, unbound, crew.reason, self._nic_reason) if reason]
         vm = None if self._ended else VM(
             uuid=domain.uuid,
             name=clean(domain.name) or domain.uuid,

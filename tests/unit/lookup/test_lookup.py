@@ -240,9 +240,9 @@ def test_a_tap_in_its_qemus_own_namespace(host: Host) -> None:
 
 def test_a_bare_qemus_taps_by_descriptor(host: Host) -> None:
     root = host.process(70, *qemu(U1), threads=kvm_threads(70, 1))
-    told = Domain(U1, "web", 70, nics=None)
+    told = Domain(U1, "web", 70, nics=None, reason="NICs: not named")
     vm = only(host, domains(told, connector="qemu"))
-    assert (vm.nics, vm.reason) == (None, UNSEEN)
+    assert (vm.nics, vm.reason) == (None, f"NICs: not named; {UNSEEN}")
     for number, text in ((3, "pos:\t0\n"), (10, "pos:\t0\niff:\ttap9\n"), (11, "iff:\ttap9\n"), (9, "iff:\ttap1\n")):
         host.file(root / f"fdinfo/{number}", text)
     host.clock.now += INSPECT
