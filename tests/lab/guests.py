@@ -24,7 +24,7 @@ G = TypeVar("G", bound=Guest)
 class Lab:
     """Guests that end with the `with` block, or with the next lab when this process is killed. One lab at a time.
 
-    detached: they stay, until `tear_down` of a later Lab(detached=True).
+    detached: the guests stay, until `make lab-stop`.
     """
 
     def __init__(self, *, detached: bool = False, wait_s: float = 900) -> None:
@@ -42,6 +42,7 @@ class Lab:
             undo.enter_context(host.locked(self._wait_s))
             host.sweep_leftovers()
             undo.callback(host.remove_bridge)
+            host.sweep(self.run_dir)
             host.new_run(self._name)
             if not self._detached:
                 undo.callback(self.tear_down)

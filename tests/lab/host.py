@@ -111,10 +111,15 @@ def new_run(name: str) -> pathlib.Path:
     return path
 
 
-def sweep(run_dir: pathlib.Path) -> None:
-    """Kill every QEMU that names a file of this run, and remove its directory."""
+def processes(run_dir: pathlib.Path) -> list[int]:
+    """Every QEMU whose command line names a file of this run."""
     names = (path.name for path in pathlib.Path("/proc").iterdir())
-    pids = [pid for pid in map(int, filter(str.isdigit, names)) if _belongs(pid, run_dir)]
+    return [pid for pid in map(int, filter(str.isdigit, names)) if _belongs(pid, run_dir)]
+
+
+def sweep(run_dir: pathlib.Path) -> None:
+    """Kill every QEMU of this run, and remove its directory."""
+    pids = processes(run_dir)
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

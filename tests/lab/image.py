@@ -106,7 +106,7 @@ def _pack_initramfs(tree: pathlib.Path, initramfs: pathlib.Path) -> None:
         for applet in run("/bin/busybox", "--list").split():
             if applet != "busybox":
                 (root / "bin" / applet).symlink_to("busybox")
-        for script, place in (("init", "init"), ("start-load", "bin/start-load")):
+        for script, place in (("init", "init"), ("start-load", "bin/start-load"), ("serve", "bin/serve")):
             shutil.copy2(SOURCES / script, root / place)
             (root / place).chmod(0o755)
         run("gcc", "-O2", "-static", "-s", "-Wall", "-o", str(root / "bin/load"), str(SOURCES / "load.c"))

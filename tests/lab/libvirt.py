@@ -63,9 +63,13 @@ def stop_daemon() -> None:
     pid = _daemon_pid(RUN_DIR.parent / "libvirtd.pid")
     if not pid or str(DAEMON_DIR) not in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
         return
-    with contextlib.suppress(LabError):
-        if virsh("list", "--name", timeout=20).strip():
-            return
+    if any(host.processes(run_dir) for run_dir in host.RUNS.glob("*")):
+        return
+    try:
+        # It takes a moment to notice that the last guest was killed.
+        wait_for("libvirt to be idle", lambda: not virsh("list", "--name", timeout=20).strip(), 5)
+    except LabError:
+        return
     _end(pid)
     virtlogd = _daemon_pid(RUN_DIR.parent / "virtlogd.pid")
     if virtlogd:
@@ -84,7 +88,7 @@ def _daemon_pid(pid_file: pathlib.Path) -> int:
     """A daemon's process by its pid file, 0 when it is not running."""
     with contextlib.suppress(OSError, ValueError):
         pid = int(pid_file.read_text())
-        if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == pid_file.stem:
+        if not host.gone(pid) and pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == pid_file.stem:
             return pid
     return 0
 

@@ -1,0 +1,66 @@
+# Everything a person needs; `make help` lists it. Debian 12 with nothing but make installed will do.
+
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PYTEST := PATH="$(CURDIR)/.lab/bin:$$PATH" $(BIN)/python -m pytest
+
+RUN_PACKAGES := python3 python3-venv python3-dev gcc libc6-dev pkg-config libvirt-dev
+LAB_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients busybox-static cpio kmod lz4 binutils gcc libc6-dev \
+	iproute2
+TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run lab lab-stop test test-all lint docs clean lab-packages test-packages
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## install what is missing and start proxtop: make run ARGS="--cpu --mem"
+	@$(BIN)/proxtop $(ARGS)
+
+lab: lab-packages ## boot small real guests with a known load, and leave them running
+	@$(PYTHON) -m tests.lab up
+
+lab-stop: ## end the guests of make lab, and what killed tests left
+	@$(PYTHON) -m tests.lab down
+
+test: $(VENV)/.dev test-packages ## every test but the slow ones
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.dev test-packages ## the slow tests, which make test leaves out
+	@$(PYTEST) -m slow $(ARGS) || [ $$? -eq 5 ] # 5: there are none
+
+lint: $(VENV)/.dev ## style, types and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/mypy --explicit-package-bases tests/lab tests/conftest.py
+	@$(BIN)/lint-imports
+
+docs: $(VENV)/.run ## write docs/metrics.md anew from the catalog
+	@$(BIN)/python -m proxtop.catalog > docs/metrics.md.new
+	@mv docs/metrics.md.new docs/metrics.md
+
+clean: ## remove what was built: .venv, the lab's cache, tools' caches
+	@rm -rf $(VENV) .lab build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.run: pyproject.toml constraints.txt scripts/packages scripts/venv
+	@scripts/packages $(RUN_PACKAGES)
+	@scripts/venv $(VENV) libvirt
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt scripts/packages scripts/venv
+	@scripts/packages $(RUN_PACKAGES)
+	@scripts/venv $(VENV) libvirt dev
+	@touch $(VENV)/.run $@
+
+lab-packages:
+	@scripts/packages python3 $(LAB_PACKAGES)
+
+test-packages:
+	@scripts/packages $(TEST_PACKAGES)
+	@scripts/promtool .lab/bin
