@@ -129,7 +129,7 @@ class _Client:
             return _Bus(endpoint, status.interval, node if multiple else None, None)
         wanted = attach.Wanted(
             options.families, options.frequency, options.connector, options.connection, options.procfs,
-            options.sysfs or "", options.node,
+            options.sysfs or "/sys", options.node,
         )  # fmt: skip
         reason = wanted.unserved(status.info, status.interval)
         if reason is not None:
@@ -155,6 +155,7 @@ def _setup(options: Options) -> dict[str, Any]:
     """What the fleet is told, as proxtopd's Setup has it."""
     return {
         "node": options.node or os.uname().nodename,
+        "node_given": options.node is not None,
         "interval": options.frequency,
         "families": options.families,
         "connector": options.connector,
@@ -162,7 +163,7 @@ def _setup(options: Options) -> dict[str, Any]:
         "uri_given": options.connection is not None,
         "procfs": options.procfs,
         "procfs_given": options.procfs != "/proc",
-        "sysfs": options.sysfs or "",
+        "sysfs": options.sysfs or "/sys",
         "verbose": options.verbose,
     }
 
@@ -201,7 +202,7 @@ class _Loop:
             )
         else:
             local = bus.interval if bus.endpoint.startswith("ipc:") else None
-            self._snapshots = stream.Snapshots(context, bus.endpoint, interval=local)
+            self._snapshots = stream.Snapshots(context, bus.endpoint, interval=local, counters=name == "prometheus")
         self._poller = zmq.Poller()
         for source in (self._snapshots.subscriber.socket, stop.wake, self._output.fileno()):
             self._poller.register(source, zmq.POLLIN)
@@ -220,7 +221,7 @@ class _Loop:
                 if status is not None:
                     return status
             if self._stop.number is None:
-                self._output.flush(_FLUSH_S)
+                self._output.flush(None if self._options.output == "stdout" else _FLUSH_S)
         except SinkClosed:
             return 0
         return self._stop.status
@@ -271,7 +272,12 @@ class _Loop:
         self._explain(snapshot)
         limit = self._output.limit
         printer = self._printer
-        record = printer.render(snapshot, stamp) if limit is None else printer.parts(snapshot, stamp, limit)
+        samples = self._snapshots.samples
+        record = (
+            printer.render(snapshot, stamp, samples)
+            if limit is None
+            else printer.parts(snapshot, stamp, limit, samples)
+        )
         self._output.offer(record, printer.header())
         if self._left > 0:
             self._left -= 1

@@ -17,16 +17,28 @@ _STALE = 1.5
 
 
 class Snapshots:
-    """Snapshots as published; `interval` lets an old replay go where the publisher is on this host."""
+    """Snapshots as published; `interval` lets an old replay go where the publisher is on this host. With `counters`
+    the last sample of each family is kept in `samples`, for exporters."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, *, interval: float | None) -> None:
-        self.subscriber = Subscriber(context, endpoint, [f"{topics.SNAPSHOT}/".encode()])
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        *,
+        interval: float | None,
+        counters: bool = False,
+    ) -> None:
+        kinds = (topics.SNAPSHOT, topics.SAMPLE) if counters else (topics.SNAPSHOT,)
+        self.subscriber = Subscriber(context, endpoint, [f"{kind}/".encode() for kind in kinds])
+        self.samples: dict[str, Sample] = {}
         self._interval = interval
 
     def take(self) -> Iterator[tuple[Stamp, Snapshot]]:
         """What has come since, oldest first."""
         for message in self.subscriber.drain():
-            if isinstance(message.body, Snapshot) and not self._history(message.stamp):
+            if isinstance(message.body, Sample):
+                self.samples[message.body.family] = message.body
+            elif isinstance(message.body, Snapshot) and not self._history(message.stamp):
                 yield message.stamp, message.body
 
     def _history(self, stamp: Stamp) -> bool:
@@ -58,6 +70,7 @@ class Recomputed:
         self._node = node
         self._seq = 0
         self._based: set[str] = set()
+        self.samples: dict[str, Sample] = {}
 
     def take(self) -> Iterator[tuple[Stamp, Snapshot]]:
         """What has come since, oldest first."""
@@ -66,6 +79,7 @@ class Recomputed:
             if isinstance(message.body, Inventory):
                 self._joiner.inventory(message.stamp.node, message.body)
             elif isinstance(message.body, Sample) and self._wanted(message, message.body):
+                self.samples[message.body.family] = message.body
                 self._joiner.sample(message.stamp, message.body, now)
         while (closed := self._joiner.close(now)) is not None:
             self._seq += 1
@@ -84,7 +98,9 @@ class Recomputed:
         return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def fleet_status(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, patience: float) -> tuple[Stamp, Status] | None:
+def fleet_status(
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, patience: float
+) -> tuple[Stamp, Status] | None:
     """What the fleet on that bus says of itself (its aggregator's heartbeat), None when it says nothing in time."""
     subscriber = Subscriber(context, endpoint, [f"{topics.STATUS}/".encode()])
     deadline = time.monotonic() + patience

@@ -34,8 +34,7 @@ class Collector:
         self.family = family
         self.actor = actor
         setup = actor.setup
-        self.files = Files(setup.procfs, setup.sysfs)
-        self.files.node = setup.node
+        self.files = Files(setup.procfs, setup.sysfs, setup.node if setup.node_given else None)
         self.inventory: Inventory | None = None
         self.source: dict[str, Statistics] = {}
         self._cycles: dict[str, int] = {}

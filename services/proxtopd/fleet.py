@@ -33,6 +33,8 @@ _RESPAWN_S = 0.1
 _RESPAWN_MAX_S = 5.0
 _STEADY_S = 10.0
 _GRACE_S = 0.5
+_STARTS = 3
+"""Failures of a worker in a row, before any of its lives was steady, after which the fleet gives up."""
 
 Work = Callable[[], int]
 
@@ -46,7 +48,16 @@ class Worker:
         self.pid = 0
         self.started = 0.0
         self.delay = _RESPAWN_S
+        self.failures: int | None = 0
         self.due: float | None = None
+
+    def hopeless(self, status: int) -> bool:
+        """Notes an end with that exit status; whether the worker never lived and never will."""
+        if self.failures is None or time.monotonic() - self.started > _STEADY_S:
+            self.failures = None
+            return False
+        self.failures += status > 0
+        return self.failures >= _STARTS
 
 
 class Fleet:
@@ -115,8 +126,11 @@ class Fleet:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._signals, 512)
             for worker in self.workers:
-                if worker.pid and self._ended(worker) == FATAL:
+                status = self._ended(worker) if worker.pid else None
+                if status == FATAL:
                     return FATAL
+                if status is not None and worker.hopeless(status):
+                    return 1
                 if worker.due is not None and worker.due <= time.monotonic():
                     self._fork(worker)
         return 0

@@ -9,13 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The configuration of a fleet. `interval` in seconds; `connector` None means: find out; `procfs_given` tells
-    another host's procfs from the local one, `uri_given` a named libvirt from the default."""
+    """The configuration of a fleet. `interval` in seconds; `connector` None means: find out. What the user named is
+    told from what is the default: the node, another host's procfs, a libvirt."""
 
     directory: str
     node: str
     interval: float
     families: tuple[str, ...]
+    node_given: bool = False
     connector: str | None = None
     uri: str = "qemu:///system"
     uri_given: bool = False
