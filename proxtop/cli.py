@@ -152,8 +152,10 @@ class _Bus:
 
 
 def _setup(options: Options) -> dict[str, Any]:
-    """What the fleet is told, as proxtopd's Setup has it."""
+    """What the fleet is told, as proxtopd's Setup has it. PROXTOP_ROOT names the directory below which a Proxmox host's
+    /var/run/qemu-server and /etc/pve are, where it is not the root: another host's mounted files, or a test's."""
     return {
+        "root": os.environ.get("PROXTOP_ROOT", "/"),
         "node": options.node or os.uname().nodename,
         "node_given": options.node is not None,
         "interval": options.frequency,
