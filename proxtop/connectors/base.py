@@ -82,6 +82,9 @@ class Part:
         self._columns = columns
         self._rows: dict[str, Mapping[str, Row]] = {}
 
+    def __contains__(self, uuid: object) -> bool:
+        return uuid in self._rows
+
     def put(self, uuid: str, rows: Mapping[str, Row]) -> None:
         """What was read of a VM, by row id: its rows of before are no more."""
         self._rows[uuid] = rows

@@ -1,0 +1,324 @@
+"""libvirt: VMs and their configuration by events, block and balloon statistics in bulk, over one read-only connection.
+
+PIDs are those of QEMU processes whose own command line has the VM's UUID: libvirt does not tell them to a reader. From
+another host (its URI names one and no procfs of it is given) vCPU and interface figures come out of the bulk call too.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxtop.connectors.balloon import Freshness
+from proxtop.connectors.base import BALLOON, BLOCK, INTERFACE, VCPU, Part, Row, Settings, joined
+from proxtop.connectors.bounded import Late
+from proxtop.connectors.detect import is_remote
+from proxtop.connectors.libvirt_bulk import Answer, Bulk
+from proxtop.connectors.libvirt_link import Link
+from proxtop.connectors.libvirt_stats import (
+    Record,
+    balloon_row,
+    block_rows,
+    has_balloon,
+    has_block,
+    interface_rows,
+    vcpu_rows,
+)
+from proxtop.connectors.libvirt_xml import DomainConfig, XmlError, parse_domain
+from proxtop.connectors.processes import STOPPED, Processes, Qemu
+from proxtop.kernel.files import Files
+from proxtop.model import Domain, Domains, Statistics, Value
+
+_LIST_S = 1.0
+_XML_S = 0.6
+_LIST_EVERY_S = 30.0
+_XML_EVERY_S = 120.0
+_BUSY_SHARE = 0.25
+"""The share of the time that libvirt may be busy with our block statistics."""
+
+_NAMED = 3
+
+
+@dataclass(slots=True)
+class _Guest:
+    """A running VM: libvirt's object and number (another number is another process), its configuration when read."""
+
+    handle: Any
+    number: int
+    name: str
+    turn: int
+    config: DomainConfig | None = None
+    read: float = -math.inf
+    problem: str | None = None
+
+
+class LibvirtConnector:
+    """The running VMs of a libvirt daemon."""
+
+    name = "libvirt"
+
+    def __init__(self, settings: Settings) -> None:
+        self._link = Link(settings.uri)
+        self._bulk = Bulk(self._link)
+        self._remote = is_remote(settings.uri) and not settings.procfs_given
+        self._processes = None if self._remote else Processes(Files(settings.procfs, settings.sysfs), time.monotonic)
+        self._interval = settings.interval
+        self._guests: dict[str, _Guest] = {}
+        self._seen: Any = None
+        self._stale = True
+        self._listed = -math.inf
+        self._turn = 0
+        self._late: str | None = None
+        self._domains: Domains | None = None
+        self._fresh = Freshness()
+        self._every = 1
+        self._cycle = 0
+        self._block = Part("block", BLOCK)
+        self._balloon = Part("balloon", BALLOON)
+        self._parts = {"vcpu": Part("vcpu", VCPU), "interface": Part("interface", INTERFACE)} if self._remote else {}
+
+    def open(self) -> None:
+        """ConnectorError where libvirt's module is missing or its daemon can't be reached."""
+        self._link.open()
+
+    def discover(self) -> Domains:
+        """All running VMs; XML is read of those alone that events name, and of a few in turn."""
+        self._link.poll(0)
+        if self._link.check():
+            self._look()
+        changed = self._processes is not None and self._processes.scan()
+        reason = joined([self._link.reason, self._late, None if self._processes is None else self._processes.reason])
+        if self._domains is None or changed or self._domains.reason != reason or self._stale:
+            self._stale = False
+            domains = Domains(self.name, self._described(), reason, self._remote)
+            if domains != self._domains:
+                self._domains = domains
+        assert self._domains is not None
+        return self._domains
+
+    def statistics(self, *, prime: bool = False) -> list[Statistics]:
+        """Block statistics at each call (or as often as libvirt can), balloon figures by turns."""
+        self._cycle += 1
+        if self._link.connection is not None:
+            self._ask(prime)
+        now = time.monotonic()
+        refresh = self._interval * self._every
+        reason = joined([self._link.reason, self._bulk.reason, self._quarantined()])
+        parts = [
+            self._block.statistics(now, refresh, prime=prime, reason=reason),
+            self._balloon.statistics(now, self._balloon_every * self._interval, prime=prime, reason=reason),
+        ]
+        return [*parts, *(part.statistics(now, refresh, prime=prime, reason=reason) for part in self._parts.values())]
+
+    def wait(self, timeout: float, wake: int) -> bool:
+        """Until an event says that a VM came, went or changed, or the connection is lost."""
+        end = time.monotonic() + timeout
+        connection = self._link.connection
+        while True:
+            left = end - time.monotonic()
+            if self._link.poll(max(0.0, left), wake):
+                return False
+            if self._link.changed or self._link.connection is not connection:
+                return True
+            if left <= 0:
+                return False
+
+    def close(self) -> None:
+        """Closes the connection unless a call is in flight on it."""
+        self._guests.clear()
+        self._link.close()
+        if self._processes is not None:
+            self._processes.close()
+
+    # discovery
+
+    def _look(self) -> None:
+        """Lists the VMs where events or time ask for it."""
+        now = time.monotonic()
+        connection = self._link.connection
+        if connection is not self._seen:  # a new connection: its objects, not the old one's
+            self._seen = connection
+            self._bulk.generation += 1
+            self._listed = -math.inf
+        changed = set(self._link.changed)
+        aged = self._aged(now)
+        if not changed and not aged and now - self._listed < _LIST_EVERY_S and self._late is None:
+            return
+        everything = now - self._listed == math.inf
+        known = {
+            uuid: guest.number
+            for uuid, guest in self._guests.items()
+            if guest.config is not None and uuid not in changed and uuid not in aged and not everything
+        }
+        try:
+            found = self._link.calls.call(lambda: _listing(connection, known), _LIST_S)
+        except Late as late:
+            self._late = f"libvirt: list of VMs: {late}"
+            return
+        except self._link.error as error:
+            self._late = f"libvirt: list of VMs: {self._link.text(error)}"
+            return
+        self._late = None
+        self._listed = now
+        self._link.changed -= changed
+        self._stale = True
+        self._adopt(found, now)
+
+    def _aged(self, now: float) -> set[str]:
+        """A few VMs whose configuration was read longest ago: not every change has an event (vCPUs plugged in)."""
+        old = [uuid for uuid, guest in self._guests.items() if now - guest.read > _XML_EVERY_S]
+        return set(old[: max(4, len(self._guests) // 20)])
+
+    def _adopt(self, found: Iterable[_Found], now: float) -> None:
+        guests: dict[str, _Guest] = {}
+        for one in found:
+            guest = self._guests.get(one.uuid)
+            if guest is None or guest.number != one.number:
+                for part in (self._block, self._balloon, *self._parts.values()):
+                    part.forget(one.uuid)
+                self._bulk.quarantine.release(one.uuid)
+                guest = _Guest(one.handle, one.number, one.name, self._turn)
+                self._turn += 1
+            guest.handle, guest.name = one.handle, one.name
+            if one.xml is not None:
+                guest.read = now
+                try:
+                    guest.config, guest.problem = parse_domain(one.xml), None
+                except XmlError as error:
+                    guest.problem = str(error)
+            guests[one.uuid] = guest
+        self._guests = guests
+        for part in (self._block, self._balloon, *self._parts.values()):
+            part.keep(guests)
+        self._bulk.quarantine.keep(guests)
+        self._fresh.keep(set(guests))
+
+    def _described(self) -> tuple[Domain, ...]:
+        processes = self._by_uuid()
+        return tuple(
+            Domain(
+                uuid=uuid,
+                name=guest.name,
+                pid=processes[uuid].pid if uuid in processes else None,
+                cores=None if guest.config is None else guest.config.cores,
+                memory_kb=None if guest.config is None else guest.config.memory_kb,
+                disks=() if guest.config is None else guest.config.disks,
+                nics=None if guest.config is None else guest.config.nics,
+                reason=guest.problem or ("its configuration is not read yet" if guest.config is None else None),
+            )
+            for uuid, guest in self._guests.items()
+        )
+
+    def _by_uuid(self) -> Mapping[str, Qemu]:
+        """QEMU processes by UUID, the oldest where a child bears its parent's command line."""
+        if self._processes is None:
+            return {}
+        found = sorted(self._processes.found.values(), key=lambda qemu: (qemu.start, qemu.pid), reverse=True)
+        return {qemu.line.uuid.lower(): qemu for qemu in found if qemu.line.uuid is not None}
+
+    # statistics
+
+    def _ask(self, prime: bool) -> None:
+        for answer in self._bulk.collect():
+            self._take(answer)
+        handles = {uuid: guest.handle for uuid, guest in self._guests.items()}
+        may, answers = self._bulk.ready(handles)
+        for answer in answers:
+            self._take(answer)
+        if not may:
+            return
+        awake = self._awake()
+        if prime or answers or self._cycle % self._every == 0:
+            parts = ("BLOCK", "VCPU", "INTERFACE") if self._remote else ("BLOCK",)
+            block = self._bulk.ask(handles, awake, parts)
+            if block is None:
+                return
+            self._every = max(1, math.ceil(block.took / (_BUSY_SHARE * self._interval)))
+            self._take(block)
+        every = self._balloon_every
+        due = [
+            uuid
+            for uuid in awake
+            if prime or self._guests[uuid].turn % every == self._cycle % every or uuid not in self._balloon
+        ]
+        balloon = self._bulk.ask(handles, due, ("BALLOON",))
+        if balloon is not None:
+            self._take(balloon)
+
+    @property
+    def _balloon_every(self) -> int:
+        return min(10, max(5, math.ceil(10 / self._interval)))
+
+    def _awake(self) -> list[str]:
+        """VMs that may be asked: not quarantined, and their process not stopped."""
+        processes = self._by_uuid()
+        return [
+            uuid
+            for uuid in self._guests
+            if uuid not in self._bulk.quarantine and not (uuid in processes and processes[uuid].state() in STOPPED)
+        ]
+
+    def _take(self, answer: Answer) -> None:
+        for uuid, (at, record) in answer.records.items():
+            guest = self._guests.get(uuid)
+            if guest is None:
+                continue
+            if "BLOCK" in answer.parts and has_block(record):
+                disks = {disk.name for disk in guest.config.disks} if guest.config is not None else set()
+                self._block.put(uuid, _rows(uuid, at, block_rows(record, disks)))
+            if "BALLOON" in answer.parts and has_balloon(record):
+                self._balloon.put(uuid, {uuid: Row(at, balloon_row(record, self._is_fresh(uuid, guest, record)))})
+            if "VCPU" in answer.parts and (vcpus := vcpu_rows(record)):
+                self._parts["vcpu"].put(uuid, _rows(uuid, at, vcpus))
+            if "INTERFACE" in answer.parts:
+                self._parts["interface"].put(uuid, _rows(uuid, at, interface_rows(record)))
+
+    def _is_fresh(self, uuid: str, guest: _Guest, record: Record) -> bool:
+        period = 0 if guest.config is None else guest.config.period
+        last = record.get("balloon.last-update")
+        allowed = max(2 * self._balloon_every * self._interval, 3 * period)
+        return self._fresh.is_fresh(uuid, last if isinstance(last, int) else None, allowed)
+
+    def _quarantined(self) -> str | None:
+        names = [guest.name for uuid, guest in self._guests.items() if uuid in self._bulk.quarantine]
+        if not names:
+            return None
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return f"QEMU does not answer: {', '.join(names[:_NAMED])}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    handle: Any
+    uuid: str
+    number: int
+    name: str
+    xml: str | None
+
+
+def _listing(connection: Any, known: Mapping[str, int]) -> list[_Found]:
+    """In the caller's thread: the running VMs, with the XML of those that are not known under their number; what takes
+    too long is left for the next time."""
+    import libvirt
+
+    until = time.monotonic() + _XML_S
+    found = []
+    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+        uuid, number = domain.UUIDString(), domain.ID()
+        xml = None
+        if known.get(uuid) != number and time.monotonic() < until:
+            try:
+                xml = domain.XMLDesc(0)
+            except libvirt.libvirtError:
+                if not connection.isAlive():
+                    raise
+                continue  # it ended meanwhile
+        found.append(_Found(domain, uuid, number, domain.name(), xml))
+    return found
+
+
+def _rows(uuid: str, at: float, rows: Mapping[str, tuple[Value, ...]]) -> dict[str, Row]:
+    return {f"{uuid}/{name}": Row(at, values) for name, values in rows.items()}

@@ -1,0 +1,169 @@
+"""One read-only connection to libvirt that comes back by itself, with the events that tell what changed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from proxtop.connectors.base import ConnectorError
+from proxtop.connectors.bounded import Bounded, Late, Pending
+from proxtop.connectors.libvirt_events import EventLoop, event_loop
+
+_OPEN_S = 10.0
+_REOPEN_S = 0.5
+_RETRY_S = 2.0
+_KEEPALIVE_S, _KEEPALIVE_COUNT = 5, 3
+_EVENTS = (
+    "LIFECYCLE",
+    "DEVICE_ADDED",
+    "DEVICE_REMOVED",
+    "METADATA_CHANGE",
+    "DISK_CHANGE",
+    "TRAY_CHANGE",
+    "BLOCK_JOB_2",
+)
+_MOST_HANGING = 3
+"""Each call that does not return holds one of libvirtd's few workers."""
+
+Connection = Any
+"""A virConnect: its module is imported only where it is used."""
+
+
+class Link:
+    """`connection` is None while there is none; `changed` has the UUIDs that events told of since it was emptied."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.connection: Connection = None
+        self.changed: set[str] = set()
+        self.reason: str | None = None
+        self.calls = Bounded("libvirt", _MOST_HANGING)
+        self._opener = Bounded("libvirt-open", 1)
+        self._opening: Pending[Connection] | None = None
+        self._given_up: list[Connection] = []
+        self._retry = 0.0
+        self._loop: EventLoop | None = None
+        self._error: type[Exception] = Exception
+
+    def open(self) -> None:
+        """Connects; ConnectorError says why it can't."""
+        try:
+            import libvirt
+        except ImportError as error:
+            raise ConnectorError(
+                f"libvirt: its Python module can't be used ({error}); pip install 'proxtop[libvirt]', or --qemu"
+            ) from None
+        self._error = libvirt.libvirtError
+        libvirt.registerErrorHandler(_silent, None)  # else every error is on stderr too
+        self._loop = event_loop()
+        try:
+            self.connection = self._opener.call(self._connect, _OPEN_S)
+        except Late as late:
+            raise ConnectorError(f"libvirt: cannot connect to {self.uri}: {late}; {_hint(self.uri, '')}") from None
+        except libvirt.libvirtError as error:
+            raise ConnectorError(
+                f"libvirt: cannot connect to {self.uri}: {self.text(error)}; {_hint(self.uri, self.text(error))}"
+            ) from None
+
+    def poll(self, timeout: float, wake: int | None = None) -> bool:
+        """Serves libvirt's events for so many seconds at most; whether `wake` is readable."""
+        return self._loop is not None and self._loop.poll(timeout, wake)
+
+    def check(self) -> bool:
+        """Whether there is a connection, after looking for one where there was none. True with `fresh` set after a new
+        one: then nothing known before holds."""
+        if self.connection is not None and not self.connection.isAlive():
+            self.lose("connection lost")
+        if self.connection is None:
+            self._reopen()
+        self._bury()
+        return self.connection is not None
+
+    def lose(self, why: str) -> None:
+        """Gives up the connection; it is closed once no call is in flight on it."""
+        if self.connection is not None:
+            self._given_up.append(self.connection)
+            self.connection = None
+            self.reason = f"libvirt: {why}; connecting again"
+            self._retry = time.monotonic()
+
+    def text(self, error: BaseException) -> str:
+        """libvirt's message in one line."""
+        return " ".join(str(error).split()) or type(error).__name__
+
+    @property
+    def error(self) -> type[Exception]:
+        """libvirt's exception."""
+        return self._error
+
+    def close(self) -> None:
+        """Closes, unless a call is in flight."""
+        self.lose("closed")
+        self._bury()
+        self.calls.close()
+        self._opener.close()
+
+    def _reopen(self) -> None:
+        now = time.monotonic()
+        if self._opening is not None:
+            if not self._opening.returned:
+                return
+            pending, self._opening = self._opening, None
+            self._take(pending.result)
+        elif now >= self._retry:
+            self._retry = now + _RETRY_S
+            self._take(lambda: self._opener.call(self._connect, _REOPEN_S))
+
+    def _take(self, opened: Any) -> None:
+        try:
+            self.connection = opened()
+            self.reason = None
+        except Late as late:
+            self._opening = late.call
+            self.reason = f"libvirt: cannot connect to {self.uri}: {late}"
+        except self._error as error:
+            self.reason = f"libvirt: cannot connect to {self.uri}: {self.text(error)}"
+
+    def _connect(self) -> Connection:
+        """In the opener's thread."""
+        import libvirt
+
+        connection = libvirt.openReadOnly(self.uri)
+        with contextlib.suppress(libvirt.libvirtError):  # not every driver can
+            connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
+        with contextlib.suppress(libvirt.libvirtError):
+            connection.registerCloseCallback(self._closed, None)
+        for name in _EVENTS:
+            number = getattr(libvirt, f"VIR_DOMAIN_EVENT_ID_{name}", None)
+            with contextlib.suppress(libvirt.libvirtError):
+                if number is not None:
+                    connection.domainEventRegisterAny(None, number, self._event, None)
+        return connection
+
+    def _event(self, _connection: Connection, domain: Any, *_details: object) -> None:
+        self.changed.add(domain.UUIDString())
+
+    def _closed(self, connection: Connection, *_details: object) -> None:
+        if connection is self.connection:
+            self.lose("connection lost")
+
+    def _bury(self) -> None:
+        """Closes what was given up, once nothing is in flight."""
+        if self._given_up and not self.calls.hanging:
+            given_up, self._given_up = self._given_up, []
+            for connection in given_up:
+                with contextlib.suppress(self._error, Late):
+                    self.calls.call(connection.close, _REOPEN_S)
+
+
+def _silent(_context: object, _error: object) -> None:
+    return
+
+
+def _hint(uri: str, text: str) -> str:
+    if "uthenticat" in text or "ermission" in text or "denied" in text:
+        return "may this user use libvirt's read-only socket?"
+    if "://" in uri and not uri.partition("://")[2].startswith("/"):
+        return "is libvirtd running there, and does it take connections?"
+    return "is libvirtd running? (systemctl status libvirtd)"
