@@ -107,8 +107,8 @@ class PrivateFleet:
         for descriptor in (ready_end, lifeline_end, self._lock):
             os.set_inheritable(descriptor, True)
         command = [
-            sys.executable, "-m", "proxtopd.fleet", "--setup", json.dumps({**setup, "directory": str(self.directory)}),
-            "--ready", str(ready_end), "--lifeline", str(lifeline_end), "--lock", str(self._lock),
+            sys.executable, "-m", "proxtopd.fleet", json.dumps({**setup, "directory": str(self.directory)}),
+            str(ready_end), str(lifeline_end), str(self._lock),
         ]  # fmt: skip
         self.pid = os.posix_spawn(sys.executable, command, os.environ, setsid=True)
         os.close(ready_end)

@@ -33,7 +33,7 @@ def _body_type(kind: str, part: str) -> type:
 
 
 def prepare() -> None:
-    """Builds every decoder; done once before a fork, the workers share them."""
+    """Builds every codec; done once before a fork, the workers share them."""
     for kind in (Stamp, Domains, Statistics, Inventory, Sample, Snapshot, Status):
         wire.prepare(kind)
 

@@ -74,7 +74,8 @@ def table(raw: Any) -> Table:
 
 
 def prepare(kind: type) -> None:
-    """Builds the decoder of a dataclass ahead of its first use."""
+    """Builds what a dataclass needs to be written and read ahead of its first use."""
+    _fields(kind)
     _decoder(kind)
 
 

@@ -6,19 +6,17 @@ forked again.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import ctypes
 import gc
 import os
 import resource
 import select
-import shutil
 import signal
 import sys
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from proxtop.bus import frames
 from proxtopd import aggregator, broker, collector, connector, lookup
@@ -168,7 +166,7 @@ class Fleet:
         except BaseException as error:  # noqa: BLE001 - the edge of the process
             print(f"proxtop: worker {worker.name} failed: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
             if self.setup.verbose:
-                traceback.print_exc()
+                sys.excepthook(type(error), error, error.__traceback__)
             return 1
         finally:
             sys.stderr.flush()
@@ -187,24 +185,31 @@ class Fleet:
                     select.select([self._signals], [], [], max(0.0, deadline - time.monotonic()))
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._signals, 512)
-        shutil.rmtree(self.setup.path, ignore_errors=True)
+        _remove(self.setup.path)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs a fleet for the process that started this one."""
-    parser = argparse.ArgumentParser(prog="proxtopd.fleet", description="a private fleet; started by proxtop")
-    parser.add_argument("--setup", required=True)
-    parser.add_argument("--ready", type=int, required=True)
-    parser.add_argument("--lifeline", type=int, required=True)
-    parser.add_argument("--lock", type=int, required=True, help="held while the directory is in use")
-    arguments = parser.parse_args(argv)
-    setup = Setup.load(arguments.setup)
-    for descriptor in (arguments.ready, arguments.lifeline, arguments.lock):
+def _remove(directory: Path) -> None:
+    """Removes a bus directory: sockets, a lock, and the workers' directory with its socket."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in directory.iterdir():
+            if entry.is_dir():
+                _remove(entry)
+            else:
+                entry.unlink(missing_ok=True)
+        directory.rmdir()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a fleet for the process that started this one: SETUP, a map in JSON, and three descriptors: where to say
+    that the hypervisor answers, the owner's lifeline, and the lock that is held while the directory is in use."""
+    text, *numbers = argv
+    ready, lifeline, lock = map(int, numbers)
+    for descriptor in (ready, lifeline, lock):
         os.set_inheritable(descriptor, False)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return Fleet(setup, arguments.ready, arguments.lifeline).run()
+    return Fleet(Setup.load(text), ready, lifeline).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
