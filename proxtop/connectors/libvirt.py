@@ -60,10 +60,11 @@ class LibvirtConnector:
 
     name = "libvirt"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, remote: bool | None = None) -> None:
+        """`remote`: whether the VMs are on a host whose /proc is not here; None to tell by the settings."""
         self._link = Link(settings.uri)
         self._bulk = Bulk(self._link)
-        self._remote = is_remote(settings.uri) and not settings.procfs_given
+        self._remote = is_remote(settings.uri) and not settings.procfs_given if remote is None else remote
         self._processes = None if self._remote else Processes(Files(settings.procfs, settings.sysfs), time.monotonic)
         self._interval = settings.interval
         self._guests: dict[str, _Guest] = {}
