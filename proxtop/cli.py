@@ -187,6 +187,8 @@ class _Loop:
         self._bus = bus
         self._note = note
         self._left = options.runs
+        self._seen: dict[str, str] | None = None
+        self._lost = 0
         self._view = View.of(options)
         name = options.printer or "text"
         if name in ("ncurses", "tui"):
@@ -272,6 +274,8 @@ class _Loop:
     def _print(self, stamp: Stamp, snapshot: Snapshot) -> None:
         self._heard = time.monotonic()
         self._explain(snapshot)
+        if self._options.verbose:
+            self._log(snapshot)
         limit = self._output.limit
         printer = self._printer
         samples = self._snapshots.samples
@@ -298,3 +302,20 @@ class _Loop:
                 self._note(snapshot.degraded[name])
         for missing in self._printer.missing:
             self._note(f"{missing}: no such device on this host; its figures are empty")
+
+    def _log(self, snapshot: Snapshot) -> None:
+        """What --verbose tells beside the data: VMs that come and go, and frames that were lost."""
+        vms = snapshot.tables["vm"]
+        now = dict(zip(vms.ids, map(str, vms.columns["name"]), strict=True))
+        if self._seen is None:
+            _say(f"connector {snapshot.connector}: {len(now)} VMs, families {', '.join(snapshot.families)}")
+        else:
+            for row in now.keys() - self._seen.keys():
+                _say(f"VM {now[row]} ({row}) appeared")
+            for row in self._seen.keys() - now.keys():
+                _say(f"VM {self._seen[row]} ({row}) is gone")
+        self._seen = now
+        lost = snapshot.lost + self._snapshots.subscriber.tracker.lost
+        if lost > self._lost:
+            _say(f"{lost - self._lost} frames were lost on the bus, {lost} in all")
+            self._lost = lost

@@ -139,10 +139,14 @@ class Fleet:
         if pid == 0:
             return None
         now = time.monotonic()
+        code = os.waitstatus_to_exitcode(status)
+        if not self._stopping and code <= 0:
+            how = f"was killed by signal {-code}" if code else "ended"
+            _say(f"worker {worker.name} {how}; it is started again")
         worker.pid = 0
         worker.delay = _RESPAWN_S if now - worker.started > _STEADY_S else min(worker.delay * 2, _RESPAWN_MAX_S)
         worker.due = now + worker.delay
-        return os.waitstatus_to_exitcode(status)
+        return code
 
     def _fork(self, worker: Worker) -> None:
         parent = os.getpid()
@@ -164,12 +168,10 @@ class Fleet:
             self._prctl(_PR_SET_NAME, f"pt-{worker.name}".encode())
             return worker.work()
         except BaseException as error:  # noqa: BLE001 - the edge of the process
-            print(f"proxtop: worker {worker.name} failed: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+            _say(f"worker {worker.name} failed: {type(error).__name__}: {error}")
             if self.setup.verbose:
                 sys.excepthook(type(error), error, error.__traceback__)
             return 1
-        finally:
-            sys.stderr.flush()
 
     def _end(self) -> None:
         """Ends every worker and takes the directory away."""
@@ -186,6 +188,13 @@ class Fleet:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._signals, 512)
         _remove(self.setup.path)
+
+
+def _say(text: str) -> None:
+    """One line on stderr, which may be gone."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"proxtop: {text}\n")
+        sys.stderr.flush()
 
 
 def _remove(directory: Path) -> None:
