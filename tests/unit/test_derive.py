@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -202,9 +203,7 @@ def test_sums_and_latencies_over_the_disks_of_a_vm() -> None:
 def test_a_reading_that_is_repeated_keeps_its_rate_until_two_refreshes_and_then_is_unknown() -> None:
     derivation = derive.create("disk")
     readings = [_disk(0, 0.0, 0), _disk(1, 1.0, 100), _disk(2, 1.0, 100), _disk(3, 1.0, 100), _disk(4, 1.0, 100)]
-    results = [
-        _vm(derivation.derive(then, now), "disk_reads") for then, now in zip(readings, readings[1:], strict=False)
-    ]
+    results = [_vm(derivation.derive(then, now), "disk_reads") for then, now in itertools.pairwise(readings)]
     assert results == [100.0, 100.0, 100.0, None]
 
 
