@@ -28,8 +28,18 @@ def _vm(tables: Tables, metric: str, row: str = "u") -> Any:
     return table.columns[metric][table.ids.index(row)]
 
 
-def _cpu(mono: float, *, run: list[float], wait: list[float], process: float | None, emulator: float, workers: dict[str, float] | None = None,
-         vhost: float | None = None, throttled: int | None = None, gen: int = 1) -> Reading:  # fmt: skip
+def _cpu(
+    mono: float,
+    *,
+    run: list[float],
+    wait: list[float],
+    process: float | None,
+    emulator: float,
+    workers: dict[str, float] | None = None,
+    vhost: float | None = None,
+    throttled: int | None = None,
+    gen: int = 1,
+) -> Reading:
     ids, roles, own, ran = ["u/10"], ["emulator"], [1], [emulator]
     for tid, value in (workers or {}).items():
         ids.append(f"u/{tid}"), roles.append("worker"), own.append(1), ran.append(value)
@@ -125,8 +135,24 @@ def test_host_shares_are_of_all_time_and_a_step_back_of_iowait_is_no_time() -> N
 
 
 def _mem(mono: float, at: float | None, swapped: int = 0, **columns: Any) -> Reading:
-    base = {"gen": 1, "total_kb": 1000, "actual_kb": 800, "available_kb": 700, "unused_kb": 300, "usable_kb": 350, "swap_in_kb": swapped, "swap_out_kb": 0,
-            "minflt": 0, "majflt": 0, "cminflt": 0, "cmajflt": 0, "rss_kb": 5, "vsize_kb": 6, "swap_kb": 0, "balloon_at": at}  # fmt: skip
+    base = {
+        "gen": 1,
+        "total_kb": 1000,
+        "actual_kb": 800,
+        "available_kb": 700,
+        "unused_kb": 300,
+        "usable_kb": 350,
+        "swap_in_kb": swapped,
+        "swap_out_kb": 0,
+        "minflt": 0,
+        "majflt": 0,
+        "cminflt": 0,
+        "cmajflt": 0,
+        "rss_kb": 5,
+        "vsize_kb": 6,
+        "swap_kb": 0,
+        "balloon_at": at,
+    }
     return _reading(mono, "mem", vm=_table(["u"], **{name: [value] for name, value in {**base, **columns}.items()}))
 
 
@@ -177,11 +203,29 @@ def _disk(
         mono,
         "disk",
         1.0,
-        device=_table(["sda"], name=["sda"], type=["disk"], **zeros, sectors_written=[sectors], ms_io=[busy_ms], ms_weighted=[busy_ms * 2], in_flight=[0]),
-        disk=_table([f"u/{name}" for name in names], [at] * len(names), gen=[1] * len(names), **counters, capacity=[100] * len(names),
-                    allocation=[50] * len(names), physical=[60] * len(names), source=["/x"] * len(names), device=[device] * len(names)),
+        device=_table(
+            ["sda"],
+            name=["sda"],
+            type=["disk"],
+            **zeros,
+            sectors_written=[sectors],
+            ms_io=[busy_ms],
+            ms_weighted=[busy_ms * 2],
+            in_flight=[0],
+        ),
+        disk=_table(
+            [f"u/{name}" for name in names],
+            [at] * len(names),
+            gen=[1] * len(names),
+            **counters,
+            capacity=[100] * len(names),
+            allocation=[50] * len(names),
+            physical=[60] * len(names),
+            source=["/x"] * len(names),
+            device=[device] * len(names),
+        ),
         vm=_table(["u"], gen=[1], blkio_ticks=[None]),
-    )  # fmt: skip
+    )
 
 
 def test_disk_rates_use_the_rows_own_times() -> None:

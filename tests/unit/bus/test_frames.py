@@ -1,4 +1,4 @@
-"""Frames: what goes out comes back; what is not ours is one typed error; replays, losses and restarts are told apart."""
+"""Frames: what goes out comes back; what is not ours is one typed error; replays, losses, restarts told apart."""
 
 from __future__ import annotations
 
