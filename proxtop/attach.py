@@ -110,7 +110,9 @@ class PrivateFleet:
             sys.executable, "-m", "proxtopd.fleet", json.dumps({**setup, "directory": str(self.directory)}),
             str(ready_end), str(lifeline_end), str(self._lock),
         ]  # fmt: skip
-        self.pid = os.posix_spawn(sys.executable, command, os.environ, setsid=True)
+        # The data go to stdout: nothing of the fleet's may mix with them, and its reader sees their end with ours.
+        empty = [(os.POSIX_SPAWN_OPEN, end, os.devnull, os.O_RDWR, 0) for end in (0, 1)]
+        self.pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=empty, setsid=True)
         os.close(ready_end)
         os.close(lifeline_end)
         self.process = os.pidfd_open(self.pid)

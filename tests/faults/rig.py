@@ -210,6 +210,10 @@ class Running:
             thread.join(timeout)
         return status
 
+    def data_ended(self) -> None:
+        """Waits until everyone has closed its standard output."""
+        eventually("the end of the data", lambda: not self._threads[0].is_alive())
+
     def stop(self) -> int:
         """Ends it as `kill` does."""
         if not self.ended():

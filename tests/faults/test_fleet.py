@@ -134,7 +134,8 @@ def test_a_stopped_fleet_ends_with_a_killed_owner_once_it_goes_on(rig: Rig) -> N
     pids = _processes(running)
     os.kill(pids[0], signal.SIGSTOP)
     os.kill(running.pid, signal.SIGKILL)
-    running.status()
+    running.process.wait()
+    running.data_ended()  # a reader of the data does not wait for the fleet
     os.kill(pids[0], signal.SIGCONT)
     _all_gone(pids)
     eventually("an empty runtime directory", lambda: not _leftovers(rig))
