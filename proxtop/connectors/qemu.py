@@ -9,7 +9,6 @@ so there are no block and no balloon statistics.
 from __future__ import annotations
 
 import time
-import uuid
 
 from proxtop.connectors.base import Settings
 from proxtop.connectors.processes import Processes, Qemu
@@ -18,7 +17,8 @@ from proxtop.kernel.cmdline import CommandLine
 from proxtop.kernel.files import Files
 from proxtop.model import DiskConfig, Domain, Domains, NicConfig, Statistics
 
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "qemu.proxtop")
+_NAMESPACE = "88ae21e7-78aa-55b7-ba0f-6fc48242b706"
+"""The UUIDv5 of qemu.proxtop in the DNS name space."""
 _UNKNOWN_NICS = "NICs: its command line names no tap"
 _HOST_NETS = frozenset(("tap", "bridge"))
 
@@ -84,10 +84,10 @@ def identity(qemu: Qemu, taken: dict[str, int]) -> str:
     known = [line.name, line.pidfile, str(line.vmid), *(drive.file for drive in line.drives), *line.monitors]
     known += [net.ifname for net in line.nets]
     if any(part and part != "None" for part in known):
-        made = str(uuid.uuid5(_NAMESPACE, "\0".join(part or "" for part in known)))
+        made = _uuid5("\0".join(part or "" for part in known))
         if made not in taken:
             return made
-    return str(uuid.uuid5(_NAMESPACE, f"{qemu.pid}\0{qemu.start}"))
+    return _uuid5(f"{qemu.pid}\0{qemu.start}")
 
 
 def disks(line: CommandLine) -> tuple[DiskConfig, ...]:
@@ -122,3 +122,9 @@ def _domain(name: str, qemu: Qemu) -> Domain:
         nics=known,
         reason=_UNKNOWN_NICS if known is None else None,
     )
+
+
+def _uuid5(text: str) -> str:
+    import uuid  # brings OpenSSL into the process: only where a VM has no UUID of its own
+
+    return str(uuid.uuid5(uuid.UUID(_NAMESPACE), text))
