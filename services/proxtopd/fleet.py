@@ -65,7 +65,7 @@ class Fleet:
         self.setup = setup
         self._ready = ready
         self._lifeline = lifeline
-        self._prctl = ctypes.CDLL(None, use_errno=True).prctl
+        self._libc = ctypes.CDLL(None, use_errno=True)
         self._signals, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
         self._bound, self._bound_end = os.pipe2(os.O_CLOEXEC)
@@ -100,6 +100,7 @@ class Fleet:
         frames.prepare()
         gc.collect()
         gc.freeze()
+        self._libc.malloc_trim(0)  # what imports left free would otherwise be copied into every worker
         try:
             first, *rest = self.workers
             self._fork(first)
@@ -160,12 +161,12 @@ class Fleet:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 return 0
             for descriptor in (self._lifeline, self._signals, self._alarm):
                 os.close(descriptor)
-            self._prctl(_PR_SET_NAME, f"pt-{worker.name}".encode())
+            self._libc.prctl(_PR_SET_NAME, f"pt-{worker.name}".encode())
             return worker.work()
         except BaseException as error:  # noqa: BLE001 - the edge of the process
             _say(f"worker {worker.name} failed: {type(error).__name__}: {error}")
