@@ -67,6 +67,7 @@ class Joiner:
         self._node = ""
         self._open: dict[int, _Cycle] = {}
         self._closed = 0.0
+        self._closed_cycle = 0
 
     def inventory(self, node: str, inventory: Inventory) -> None:
         """The VMs from now on."""
@@ -85,7 +86,7 @@ class Joiner:
             return
         reading = Reading(stamp.mono, sample)
         cycle = self._open.get(stamp.cycle)
-        if cycle is not None or stamp.mono > self._closed:
+        if cycle is not None or (stamp.mono > self._closed and not self._past(stamp)):
             if cycle is None:
                 cycle = self._open[stamp.cycle] = _Cycle(now)
             cycle.readings[sample.family] = (stamp.epoch, reading)
@@ -93,6 +94,11 @@ class Joiner:
         self.late += 1
         if stamp.mono > member.before.mono:
             member.epoch, member.before = stamp.epoch, reading
+
+    def _past(self, stamp: Stamp) -> bool:
+        """Whether that cycle was due before the last closed one: a worker that was stopped or began anew. Where the
+        wall clock itself lies before the last cycle it was set back, and its cycles are new."""
+        return stamp.cycle <= self._closed_cycle <= stamp.time * 1000
 
     def deadline(self) -> float | None:
         """The monotonic second at which the oldest open cycle closes whatever has come; None when none is open."""
@@ -136,6 +142,7 @@ class Joiner:
                 degraded[name] = after.sample.reason
             member.epoch, member.before = epoch, after
         self._closed = max(self._closed, mono)
+        self._closed_cycle = number
         snapshot = Snapshot(
             tables=_tables(self._node, inventory, families),
             span=spans[0] if spans else 0.0,

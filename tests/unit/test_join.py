@@ -114,10 +114,20 @@ def test_the_first_sample_that_a_new_joiner_sees_may_be_a_replay_and_makes_no_li
 def test_a_wall_clock_that_is_set_back_stalls_nothing() -> None:
     joiner = _joiner()
     for cycle, mono in ((9000, 1.0), (2000, 2.0), (3000, 3.0)):
-        joiner.sample(_stamp(cycle, mono), _io(100 + int(mono)), mono)
-        joiner.sample(_stamp(cycle, mono), _host("n"), mono)
+        stamp = replace(_stamp(cycle, mono), time=cycle / 1000)
+        joiner.sample(stamp, _io(100 + int(mono)), mono)
+        joiner.sample(stamp, _host("n"), mono)
         closed = joiner.close(mono)
         assert closed is not None and closed.cycle == cycle
+
+
+def test_a_sample_for_a_cycle_long_closed_makes_no_second_line_however_new_its_data_are() -> None:
+    joiner = _joiner()
+    for cycle in (1000, 2000):
+        joiner.sample(_stamp(cycle, cycle / 1000), _io(cycle), cycle / 1000)
+        assert joiner.close(cycle / 1000 + 0.5) is not None
+    joiner.sample(_stamp(1000, 2.7), _host("n"), 2.7)  # its worker was stopped since 1.0
+    assert joiner.close(9.0) is None and joiner.late == 1
 
 
 def test_rows_follow_the_inventory_and_a_vm_that_was_not_sampled_is_unknown() -> None:
