@@ -37,7 +37,7 @@ lint: $(VENV)/.dev ## style, types and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy --explicit-package-bases tests/lab tests/conftest.py
+	@$(BIN)/mypy --explicit-package-bases tests/conftest.py $(filter-out tests/lab/test_%,$(wildcard tests/lab/*.py))
 	@$(BIN)/lint-imports
 
 docs: $(VENV)/.run ## write docs/metrics.md anew from the catalog

@@ -131,6 +131,8 @@ class LibvirtGuest(Guest):
 
     def set_balloon(self, mib: int) -> None:
         virsh("setmem", self.uuid, f"{mib}M", "--live")
+        actual = f"actual {mib << 10}\n"
+        wait_for(f"the balloon of {self!r}", lambda: actual in virsh("dommemstat", self.uuid), 60)
 
     def domain_xml(self) -> str:
         spec, place = self.spec, self.place

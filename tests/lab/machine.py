@@ -79,7 +79,7 @@ class Guest:
         """Whatever the layout has to forget once the process is gone."""
 
     def set_balloon(self, mib: int) -> None:
-        """What the balloon shall leave the guest."""
+        """What the balloon shall leave the guest; returns once it does."""
         raise NotImplementedError
 
     @property

@@ -71,6 +71,7 @@ class BareGuest(Guest):
 
     def set_balloon(self, mib: int) -> None:
         self.qmp("balloon", value=mib << 20)
+        wait_for(f"the balloon of {self!r}", lambda: self.qmp("query-balloon")["actual"] == mib << 20, 60)
 
     def qmp(self, command: str, **arguments: Any) -> Any:
         """One QMP command's return value. Connects, asks, closes."""

@@ -10,7 +10,8 @@ from tests.lab.libvirt import LibvirtGuest
 from tests.lab.qemu import BareGuest, ProxmoxGuest
 from tests.lab.spec import Spec
 
-ODD_NAME = 'odd "näme" ☃,=\t<&>$(x) %s'
+ODD_NAME = 'odd "näme" ☃,= <&>$(x) %s'
+"""Without the tab that libvirt allows too: it kills such a guest when libvirtd is restarted (seen with 9.0)."""
 WRITE_RATE = 655_360
 """Bytes a second, 10 blocks of 64 KiB."""
 READ_RATE = 1_310_720
