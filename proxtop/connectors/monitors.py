@@ -20,7 +20,7 @@ from proxtop.connectors.qmp import Query, Session
 from proxtop.model import Statistics, Value
 
 LEAST_S = 2.0
-"""Seconds between two sessions with one VM."""
+"""Seconds between two sessions with one VM, but for the two of a start."""
 
 TIMEOUT_S = 0.2
 CALL_S = 0.6
@@ -66,6 +66,7 @@ class _Known:
     failure: str | None = None
     last: float = -math.inf
     own_stats: bool | None = None
+    primed: bool = False
     sizes: Mapping[str, tuple[Value, ...]] | None = None
 
 
@@ -145,9 +146,12 @@ class Monitors:
             known.failures = 0
             known.sessions += 1
             known.due = max(known.due + self.refresh, session.begun + self.refresh * (1 - _SLACK))
-            if prime and self._interval < self.refresh:
+            if prime:
+                known.due = session.ended  # asked again for the first line: its rates need two readings
+            elif known.primed and self._interval < self.refresh:
                 # where cycles are shorter than that, not everyone in the same one
                 known.due += known.turn % round(self.refresh / self._interval) * self._interval
+            known.primed = prime
         at = (session.begun + session.ended) / 2
         if _BLOCK in session.replies:
             known.sizes = parse_sizes(session.replies[_BLOCK], target.disks)
