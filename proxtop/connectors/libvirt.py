@@ -32,8 +32,8 @@ from proxtop.connectors.processes import STOPPED, Processes, Qemu
 from proxtop.kernel.files import Files
 from proxtop.model import Domain, Domains, Statistics, Value
 
-_LIST_S = 1.0
-_XML_S = 0.6
+_LIST_S = 0.75
+_XML_S = 0.5
 _LIST_EVERY_S = 30.0
 _XML_EVERY_S = 120.0
 _BUSY_SHARE = 0.25
@@ -142,28 +142,26 @@ class LibvirtConnector:
         connection = self._link.connection
         if connection is not self._seen:  # a new connection: its objects, not the old one's
             self._seen = connection
-            self._bulk.generation += 1
             self._listed = -math.inf
         changed = set(self._link.changed)
         aged = self._aged(now)
         if not changed and not aged and now - self._listed < _LIST_EVERY_S and self._late is None:
             return
-        everything = now - self._listed == math.inf
         known = {
             uuid: guest.number
             for uuid, guest in self._guests.items()
-            if guest.config is not None and uuid not in changed and uuid not in aged and not everything
+            if guest.config is not None and uuid not in changed and uuid not in aged and not self._link.missed
         }
         try:
             found = self._link.calls.call(lambda: _listing(connection, known), _LIST_S)
         except Late as late:
+            self._link.retire()
             self._late = f"libvirt: list of VMs: {late}"
             return
         except self._link.error as error:
             self._late = f"libvirt: list of VMs: {self._link.text(error)}"
             return
-        self._late = None
-        self._listed = now
+        self._late, self._listed, self._link.missed = None, now, False
         self._link.changed -= changed
         self._stale = True
         self._adopt(found, now)

@@ -42,19 +42,17 @@ class _Out:
 
     call: Pending[Answer]
     uuids: Sequence[str]
-    generation: int
     stuck: bool = False
 
 
 class Bulk:
-    """One caller, one call in flight. `generation` counts connections: answers of an earlier one are dropped."""
+    """One caller; a second call is made only when the first does not return, and on another connection."""
 
     def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
         self._link = link
         self._clock = clock
         self._out: list[_Out] = []
         self.quarantine = Quarantine()
-        self.generation = 0
         self.reason: str | None = None
 
     def collect(self) -> list[Answer]:
@@ -66,10 +64,10 @@ class Bulk:
                 answer = out.call.result()
             except self._link.error:
                 continue
-            if out.generation == self.generation and not out.stuck:
-                answers.append(answer)
-            elif out.stuck:
+            if out.stuck:
                 self.quarantine.hurry(self._clock())
+            else:
+                answers.append(answer)
         if not self._out:
             self.reason = None
         return answers
@@ -113,8 +111,9 @@ class Bulk:
         try:
             answer = self._link.calls.call(lambda: _call(connection, objects, wanted), DEADLINE_S)
         except Late as late:
+            self._link.retire()
             if late.call is not None:
-                self._out.append(_Out(late.call, asked, self.generation))  # type: ignore[arg-type]
+                self._out.append(_Out(late.call, asked))  # type: ignore[arg-type]
                 if len(asked) == 1:
                     self.quarantine.add(asked, self._clock())
                     self._out[-1].stuck = True

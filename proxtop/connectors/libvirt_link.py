@@ -1,4 +1,8 @@
-"""One read-only connection to libvirt that comes back by itself, with the events that tell what changed."""
+"""One read-only connection to libvirt that comes back by itself, with the events that tell what changed.
+
+No connection ever has two threads in a call: libvirt's client before 10.4 reads a dead thread's stack then, when the
+connection breaks (CVE-2024-4418). So one with a call that does not return is put aside, and another is opened.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,10 @@ from proxtop.connectors.bounded import Bounded, Late, Pending
 from proxtop.connectors.libvirt_events import EventLoop, event_loop
 
 _OPEN_S = 10.0
-_REOPEN_S = 0.5
+_REOPEN_S = 0.4
 _RETRY_S = 2.0
+_MOST_OPENING = 3
+_OPENING_S = 60.0
 _KEEPALIVE_S, _KEEPALIVE_COUNT = 5, 3
 _EVENTS = (
     "LIFECYCLE",
@@ -37,9 +43,11 @@ class Link:
         self.uri = uri
         self.connection: Connection = None
         self.changed: set[str] = set()
+        self.missed = True
+        """Whether events were missed since the list of VMs was read last: there was no connection for a while."""
         self.reason: str | None = None
         self.calls = Bounded("libvirt", _MOST_HANGING)
-        self._opener = Bounded("libvirt-open", 1)
+        self._opener = Bounded("libvirt-open", _MOST_OPENING)
         self._opening: Pending[Connection] | None = None
         self._given_up: list[Connection] = []
         self._retry = 0.0
@@ -71,8 +79,7 @@ class Link:
         return self._loop is not None and self._loop.poll(timeout, wake)
 
     def check(self) -> bool:
-        """Whether there is a connection, after looking for one where there was none. True with `fresh` set after a new
-        one: then nothing known before holds."""
+        """Whether there is a connection, after looking for one where there was none."""
         if self.connection is not None and not self.connection.isAlive():
             self.lose("connection lost")
         if self.connection is None:
@@ -85,7 +92,15 @@ class Link:
         if self.connection is not None:
             self._given_up.append(self.connection)
             self.connection = None
+            self.missed = True
             self.reason = f"libvirt: {why}; connecting again"
+            self._retry = time.monotonic()
+
+    def retire(self) -> None:
+        """A call on the connection does not return: it is put aside until that returns, and another one opened."""
+        if self.connection is not None:
+            self._given_up.append(self.connection)
+            self.connection = None
             self._retry = time.monotonic()
 
     def text(self, error: BaseException) -> str:
@@ -107,11 +122,13 @@ class Link:
     def _reopen(self) -> None:
         now = time.monotonic()
         if self._opening is not None:
-            if not self._opening.returned:
+            if self._opening.returned:
+                pending, self._opening = self._opening, None
+                self._take(pending.result)
                 return
-            pending, self._opening = self._opening, None
-            self._take(pending.result)
-        elif now >= self._retry:
+            if now - self._opening.begun < _OPENING_S:
+                return
+        if now >= self._retry:
             self._retry = now + _RETRY_S
             self._take(lambda: self._opener.call(self._connect, _REOPEN_S))
 
@@ -120,7 +137,7 @@ class Link:
             self.connection = opened()
             self.reason = None
         except Late as late:
-            self._opening = late.call
+            self._opening = late.call or self._opening
             self.reason = f"libvirt: cannot connect to {self.uri}: {late}"
         except self._error as error:
             self.reason = f"libvirt: cannot connect to {self.uri}: {self.text(error)}"
@@ -142,7 +159,7 @@ class Link:
         return connection
 
     def _event(self, _connection: Connection, domain: Any, *_details: object) -> None:
-        self.changed.add(domain.UUIDString())
+        self.changed.add(domain.UUIDString())  # those put aside hear them too: so none is missed between two
 
     def _closed(self, connection: Connection, *_details: object) -> None:
         if connection is self.connection:
