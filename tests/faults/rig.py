@@ -33,9 +33,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 # sti; again: hlt; mov ecx, N; spin: dec ecx; jnz spin; jmp again
 _SPINS = 4_000_000
-_BOOT_SECTOR = (bytes.fromhex("fbf466b9") + _SPINS.to_bytes(4, "little") + bytes.fromhex("664975fcebf1")).ljust(
+_BUSY = (bytes.fromhex("fbf466b9") + _SPINS.to_bytes(4, "little") + bytes.fromhex("664975fcebf1")).ljust(
     510, b"\0"
 ) + b"\x55\xaa"
+_IDLE = bytes.fromhex("faf4").ljust(510, b"\0") + b"\x55\xaa"  # cli; hlt
 
 
 def eventually(what: str, condition: Callable[[], T], timeout: float = PATIENCE_S) -> T:
@@ -76,20 +77,28 @@ class Machine:
     """A small QEMU process. `name` is as the user gave it; QEMU's own escape of commas is added."""
 
     def __init__(
-        self, folder: pathlib.Path, name: str, *, identity: str | None = None, arguments: Sequence[str] = ()
+        self,
+        folder: pathlib.Path,
+        name: str,
+        *,
+        identity: str | None = None,
+        busy: bool = True,
+        memory_mib: int = 16,
+        arguments: Sequence[str] = (),
     ) -> None:
         self.name = name
+        self.memory_mib = memory_mib
         self.uuid = identity or str(uuid.uuid4())
         self._arguments = tuple(arguments)
         self._image = folder / "boot"
-        self._image.write_bytes(_BOOT_SECTOR)
+        self._image.write_bytes(_BUSY if busy else _IDLE)
         self.start()
 
     def start(self) -> None:
         """A new process of the same machine."""
         escaped = self.name.replace(",", ",,")
         command = [QEMU, "-accel", "tcg,thread=multi", "-name", f"guest={escaped},debug-threads=on", "-uuid", self.uuid]
-        command += ["-nodefaults", "-display", "none", "-m", "16", "-smp", "1"]
+        command += ["-nodefaults", "-display", "none", "-m", str(self.memory_mib), "-smp", "1"]
         command += ["-drive", f"file={self._image},format=raw,if=ide,snapshot=on", *self._arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         eventually(f"the vCPU of {self.name!r}", lambda: self._process.poll() is not None or self.vcpu())
