@@ -1,0 +1,188 @@
+"""What a user can get wrong: one clear line, exit status 2, no traceback; and every documented example works."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from tests.faults.rig import PROXTOP, Rig, eventually, one_line, proxtop
+
+LIBVIRT_NOWHERE = "qemu+unix:///system?socket=/nonexistent/libvirt-sock"
+
+WRONG: list[tuple[list[str], str]] = [
+    (["--frobnicate"], "--frobnicate"),
+    (["extra"], "extra"),
+    (["--printer=xml"], "xml"),
+    (["--output=mail"], "mail"),
+    (["--frequency=soon"], "soon"),
+    (["--frequency=nan"], "nan"),
+    (["--frequency=inf"], "inf"),
+    (["--frequency=0"], "0.2"),
+    (["--frequency=-1"], "--frequency"),
+    (["--frequency="], "--frequency"),
+    (["--runs=0"], "--runs"),
+    (["--runs=-2"], "--runs"),
+    (["--runs=1.5"], "--runs"),
+    (["--runs"], "--runs"),
+    (["--procfs=/nonexistent"], "/nonexistent"),
+    (["--procfs=/etc"], "/etc"),
+    (["--procfs="], "--procfs"),
+    (["--sysfs=/etc/passwd"], "--sysfs"),
+    (["--output=file"], "--target"),
+    (["--output=tcp", "--target=host"], "host:port"),
+    (["--output=tcp", "--target=host:"], "host:port"),
+    (["--output=udp", "--target=host:0"], "host:port"),
+    (["--output=tcp", "--target=host:99999"], "host:port"),
+    (["--output=file", "--target=/etc"], "directory"),
+    (["--target=/tmp/x"], "--target"),
+    (["--proxmox", "--libvirt"], "--libvirt"),
+    (["--node=a/b"], "a/b"),
+    (["--vm=a,,b"], "--vm"),
+    (["--bus=http://x:1"], "http"),
+    (["--bus=ipc:///nonexistent/subscribe.sock", "--runs=1"], "no fleet"),
+    (["--bus=ipc:///nonexistent/subscribe.sock", "--qemu"], "--qemu"),
+    (["--libvirt", f"--connection={LIBVIRT_NOWHERE}"], "libvirt"),
+    (["--libvirt", "--connection=nonsense://"], "libvirt"),
+    (["--frequency=1\x1b[31m\nx"], "--frequency"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_a_wrong_option_is_one_line_and_status_2(arguments: list[str], says: str) -> None:
+    done = proxtop(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    # Where a fleet had to be started to find out, the line before says so.
+    lines = [line for line in done.stderr.split("\n")[:-1] if "started a private fleet" not in line]
+    line = one_line(lines)
+    assert says in line
+    assert line.isprintable()
+
+
+def test_a_bus_where_nobody_ever_says_a_word_is_said(rig: Rig) -> None:
+    path = rig.folder / "mute.sock"
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(path))
+        mute.listen(8)
+        done = proxtop(f"--bus=ipc://{path}", "-f", "0.5", "--runs=1")
+    assert done.returncode == 2
+    assert "nothing came" in one_line(done.stderr.split("\n")[:-1])
+
+
+def test_help_and_version_need_nothing() -> None:
+    for arguments in (["--help"], ["-h"], ["--version"], ["-v"]):
+        done = proxtop(*arguments, env={"PATH": "/nonexistent"})
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout
+
+
+def test_a_target_that_cannot_be_written_is_said_once_and_the_run_ends(rig: Rig) -> None:
+    done = proxtop("--qemu", "-p", "json", "-r", "2", "-f", "0.5", "-o", "file", f"--target={rig.folder}/no/such/x")
+    said = [line for line in done.stderr.splitlines() if "x" in line and "No such file" in line]
+    assert len(said) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(rig: Rig) -> None:
+    command = f"{PROXTOP} --qemu -p json -f 0.5 | head -1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0
+    json.loads(done.stdout)
+    assert "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
+
+
+def test_stdout_that_is_closed_or_full_is_no_traceback() -> None:
+    for redirection in (">&-", "> /dev/full"):
+        command = f"timeout -s INT 6 {PROXTOP} --qemu -p json -f 0.5 -r 2 {redirection}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.stderr.count("\n") <= 5, done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, to become nobody")
+def test_without_the_right_to_read_io_the_rest_goes_on_and_the_reason_is_said(rig: Rig) -> None:
+    machine = rig.machine("private")
+    rig.folder.chmod(0o755)
+    rig.runtime.chmod(0o777)
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if subprocess.run([*user, str(PROXTOP), "--version"], capture_output=True, timeout=30).returncode:
+        pytest.skip("nobody may not read this virtual environment")
+    done = subprocess.run(
+        [*user, str(PROXTOP), "--qemu", "-p", "json", "-f", "0.5", "-r", "3", f"--vm={machine.uuid}"],
+        capture_output=True, text=True, timeout=30, env={"XDG_RUNTIME_DIR": str(rig.runtime)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout.splitlines()[-1])["domains"]
+    assert row["io_RDOPS"] is None
+    assert row["cpu_total"] is not None
+    assert row["ram_total"] == 16384
+    reasons = [line for line in done.stderr.splitlines() if "io" in line and "fleet" not in line]
+    assert len(reasons) == 1, done.stderr
+
+
+EXAMPLES = [
+    "",
+    "--cpu --mem",
+    "--cpu --mem --disk --net --io --verbose",
+    "--cpu --mem --printer=json --output=file --target={folder}/proxtop.log",
+    "--cpu --mem --printer=json --output=tcp --target={tcp}",
+    "--cpu --printer=text --frequency=5",
+    "--cpu --runs=10",
+    "--io",
+    "--printer=text",
+    "--verbose --printer=text",
+    "--frequency=5",
+    "--cpu --mem --printer=text --output=file --target={folder}/proxtop.prom",
+    "--printer=json --output=tcp --target={tcp} --cpu --net --mem --io --disk --host --verbose",
+    "-c qemu:///system --printer=text --cpu --mem --net --disk",
+]
+"""Every command of the documentation: but where it writes to, and --runs where it would have no end."""
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_the_documentation_work_as_written(rig: Rig, example: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        words = example.format(folder=rig.folder, tcp=f"127.0.0.1:{listener.getsockname()[1]}").split()
+        if "-c" in words and not os.path.exists("/var/run/libvirt/libvirt-sock"):
+            pytest.skip("needs a libvirtd")
+        # No QEMU of this test: the hypervisor of whoever runs it, or none, found as the documentation says.
+        own = [] if "-c" in words else ["--qemu"]
+        running = rig.proxtop(*words, *own, *([] if "--runs=10" in words else ["--runs=1"]))
+        if "--output=tcp" in words:
+            connection, _ = listener.accept()
+            with connection, connection.makefile() as stream:
+                connection.settimeout(20)
+                assert {"host", "domains"} <= json.loads(stream.readline()).keys()
+        assert running.status() == 0, running.errors
+    if "--output=file" in words:
+        (written,) = [path for path in rig.folder.iterdir() if path.name.startswith("proxtop.")]
+        assert written.read_text().count("\n") >= 1
+    elif "--output=tcp" not in words:
+        assert len(running.lines) >= 3
+
+
+def test_force_the_libvirt_connector() -> None:
+    """`proxtop --libvirt` where there is a libvirtd."""
+    if not pathlib.Path("/var/run/libvirt/libvirt-sock").exists():
+        pytest.skip("needs a libvirtd")
+    done = proxtop("--libvirt", "--runs=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_an_endless_run_ends_with_ctrl_c(rig: Rig) -> None:
+    running = rig.proxtop("--cpu", "-f", "0.5")
+    eventually("some lines", lambda: len(running.lines) > 4)
+    os.kill(running.pid, signal.SIGINT)
+    assert running.status() == 130
+    assert not [line for line in running.errors if "Traceback" in line]
