@@ -1,0 +1,284 @@
+"""What libvirt says is read as it is meant; what hangs is found, left out, and tried again rarely."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxtop.connectors.balloon import Freshness
+from proxtop.connectors.bounded import Bounded, Late
+from proxtop.connectors.detect import is_remote
+from proxtop.connectors.libvirt_bulk import Bulk
+from proxtop.connectors.libvirt_stats import balloon_row, block_rows, has_block, interface_rows, vcpu_rows
+from proxtop.connectors.libvirt_xml import XmlError, parse_domain
+from proxtop.connectors.quarantine import Quarantine
+from proxtop.model import DiskConfig, NicConfig
+
+XML = """\
+<domain type='kvm' id='3'>
+  <name>odd "n\u00e4me" &lt;&amp;&gt;</name>
+  <memory unit='MiB'>2048</memory>
+  <currentMemory unit='KiB'>1048576</currentMemory>
+  <vcpu placement='static' current='2'>8</vcpu>
+  <devices>
+    <disk type='file' device='disk'><source file='/a b, "c".qcow2'/><target dev='vda' bus='virtio'/></disk>
+    <disk type='block' device='lun'><source dev='/dev/vg/lv'/><target dev='sda' bus='scsi'/></disk>
+    <disk type='network' device='disk'><source protocol='rbd' name='pool/image'/><target dev='vdb'/></disk>
+    <disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vdc'/></disk>
+    <disk type='file' device='cdrom'><target dev='sdb' bus='sata'/></disk>
+    <disk type='file' device='floppy'><source file='/f'/><target dev='fda'/></disk>
+    <interface type='bridge'><mac address='52:54:00:00:00:01'/><target dev='vnet0'/></interface>
+    <interface type='direct'><mac address='52:54:00:00:00:02'/><target dev='macvtap0'/></interface>
+    <interface type='hostdev'><mac address='52:54:00:00:00:03'/></interface>
+    <interface type='user'><mac address='52:54:00:00:00:04'/></interface>
+    <memballoon model='virtio'><stats period='10'/></memballoon>
+  </devices>
+</domain>
+"""
+
+
+def test_a_domains_xml() -> None:
+    config = parse_domain(XML)
+    assert (config.cores, config.memory_kb, config.period) == (2, 2 << 20, 10)
+    assert config.disks == (
+        DiskConfig("vda", '/a b, "c".qcow2'),
+        DiskConfig("sda", "/dev/vg/lv"),
+        DiskConfig("vdb", "rbd:pool/image"),
+        DiskConfig("vdc", "p/v"),
+    )
+    assert config.nics == (
+        NicConfig("vnet0", "52:54:00:00:00:01", True),
+        NicConfig("macvtap0", "52:54:00:00:00:02", False),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "<domain", "<a>\0</a>", "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&d;</a>"])
+def test_what_is_no_xml_is_one_typed_error(text: str) -> None:
+    with pytest.raises(XmlError):
+        parse_domain(text)
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("<>/='domainvcpu 0123&;\u0663"), max_size=60))
+def test_any_text_is_a_configuration_or_that_error(text: str) -> None:
+    with contextlib.suppress(XmlError):
+        parse_domain(f"<domain><vcpu current='{text}'>{text}</vcpu><memory>{text}</memory></domain>")
+
+
+RECORD: dict[str, object] = {
+    "block.count": 2,
+    "block.0.name": "vda",
+    "block.0.rd.reqs": 1,
+    "block.0.rd.bytes": 2,
+    "block.0.fl.times": 8,
+    "block.0.capacity": 9,
+    "block.1.name": "sdb",
+    "balloon.current": 100,
+    "balloon.unused": 10,
+    "vcpu.maximum": 4,
+    "vcpu.0.time": 5,
+    "vcpu.0.delay": 6,
+    "vcpu.2.time": 7,
+    "net.count": 1,
+    "net.0.name": "vnet0",
+    "net.0.rx.bytes": 11,
+    "net.0.tx.drop": 12,
+}
+
+
+def test_a_missing_key_is_unknown_never_zero() -> None:
+    assert block_rows(RECORD, {"vda"}) == {"vda": (1, 2, None, None, None, None, None, 8, 9, None, None)}
+    assert balloon_row(RECORD, True) == (100, None, 10, None, None, None)
+    assert balloon_row(RECORD, False) == (100, None, None, None, None, None)
+    assert vcpu_rows(RECORD) == {"0": (5, 6, None), "2": (7, None, None)}
+    (row,) = interface_rows(RECORD).values()
+    assert (row[0], row[1], row[11], row[8]) == (11, None, 12, None)
+
+
+def test_a_vm_whose_job_is_held_is_told_by_what_is_not_there() -> None:
+    assert has_block(RECORD)
+    assert not has_block({"block.count": 1, "block.0.name": "vda", "block.0.path": "/x"})
+
+
+@pytest.mark.parametrize(
+    ("uri", "remote"),
+    [
+        ("qemu:///system", False),
+        ("qemu+unix:///system?socket=/x", False),
+        ("test:///default", False),
+        ("qemu+ssh://root@host/system", True),
+        ("qemu://host/system", True),
+        ("qemu+ssh:///system", True),
+        ("qemu+ext:///system?command=nc", True),
+    ],
+)
+def test_what_may_be_another_host_is_remote(uri: str, remote: bool) -> None:
+    assert is_remote(uri) is remote
+
+
+def test_a_guests_report_is_stale_when_it_stops_moving() -> None:
+    mono, wall = 1000.0, 50_000.0
+    fresh = Freshness(lambda: mono, lambda: wall)
+    assert not fresh.is_fresh("a", 0, 10)
+    assert not fresh.is_fresh("a", None, 10)
+    assert fresh.is_fresh("a", 49_990, 10)
+    mono, wall = 1025.0, 50_025.0
+    assert not fresh.is_fresh("a", 49_990, 10)
+    assert fresh.is_fresh("a", 50_024, 10)
+    assert not fresh.is_fresh("b", 40_000, 10)  # old, and not known to move
+    assert fresh.is_fresh("b", 40_001, 10)  # another clock than ours, but it moves
+
+
+def test_a_hanging_call_is_left_to_itself_and_only_so_many_are() -> None:
+    go = threading.Event()
+    bounded = Bounded("test", 2)
+    for _ in range(2):
+        with pytest.raises(Late, match="no answer within"):
+            bounded.call(go.wait, 0.02)
+    begun = time.monotonic()
+    with pytest.raises(Late, match="do not return") as late:
+        bounded.call(lambda: 1, 5)
+    assert time.monotonic() - begun < 1
+    assert late.value.call is None
+    go.set()
+    end = time.monotonic() + 5
+    while bounded.hanging and time.monotonic() < end:
+        pass
+    assert bounded.call(lambda: 7, 5) == 7
+    with pytest.raises(ZeroDivisionError):
+        bounded.call(lambda: 1 // 0, 5)
+    bounded.close()
+
+
+def test_a_suspect_waits_longer_each_time_and_is_forgiven() -> None:
+    quarantine = Quarantine()
+    quarantine.add(["a"], 0)
+    assert "a" in quarantine
+    assert (quarantine.due(9), quarantine.due(10)) == (None, "a")
+    quarantine.add(["a"], 10)
+    assert (quarantine.due(29), quarantine.due(30)) == (None, "a")
+    quarantine.release("a")
+    assert "a" not in quarantine
+    quarantine.add(["a"], 40)
+    assert quarantine.due(79) is None
+    quarantine.hurry(50)
+    assert quarantine.due(50) == "a"
+    quarantine.keep([])
+    assert len(quarantine) == 0
+
+
+class FakeError(Exception):
+    pass
+
+
+class FakeDomain:
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
+
+    def UUIDString(self) -> str:
+        return self.uuid
+
+
+class FakeConnection:
+    """As libvirt with NOWAIT: the first call that meets a hanging VM hangs, later ones skip it."""
+
+    def __init__(self, hanging: dict[str, threading.Event], held: set[str]) -> None:
+        self.hanging = hanging
+        self.held = held
+
+    def domainListGetStats(self, domains: list[FakeDomain], flags: int, _more: int) -> list[Any]:
+        answers = []
+        for domain in domains:
+            record: dict[str, object] = {"block.count": 1, "block.0.name": "vda"}
+            event = self.hanging.get(domain.uuid)
+            if event is not None and domain.uuid not in self.held:
+                self.held.add(domain.uuid)
+                event.wait()
+                self.held.discard(domain.uuid)
+            elif event is None:
+                record |= {"block.0.rd.reqs": 1, "balloon.rss": 1}
+            answers.append((domain, record))
+        return answers
+
+
+class FakeLink:
+    error = FakeError
+
+    def __init__(self, hanging: dict[str, threading.Event]) -> None:
+        self.calls = Bounded("fake", 3)
+        self.held: set[str] = set()
+        self.hanging = hanging
+        self.connection = FakeConnection(hanging, self.held)
+        self.retired = 0
+
+    def retire(self) -> None:
+        self.retired += 1
+        self.connection = FakeConnection(self.hanging, self.held)
+
+    def text(self, error: BaseException) -> str:
+        return str(error)
+
+
+def test_the_guard_finds_who_hangs_and_asks_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("libvirt")
+    monkeypatch.setattr("proxtop.connectors.libvirt_bulk.DEADLINE_S", 0.1)
+    monkeypatch.setattr("proxtop.connectors.libvirt_bulk._STUCK_S", 0.0)
+    hanging = {"b": threading.Event()}
+    link = FakeLink(hanging)
+    bulk = Bulk(link)  # type: ignore[arg-type]
+    handles = {uuid: FakeDomain(uuid) for uuid in "abcd"}
+    assert bulk.ask(handles, handles, ["BLOCK"]) is None
+    assert (link.retired, bulk.reason) == (1, "libvirt's bulk call: no answer within 0.1 s")
+    may, answers = bulk.ready(handles)
+    assert may
+    assert "b" in bulk.quarantine
+    assert {uuid for answer in answers for uuid, (_, record) in answer.records.items() if has_block(record)} == set(
+        "acd"
+    )
+    awake = [uuid for uuid in handles if uuid not in bulk.quarantine]
+    answer = bulk.ask(handles, awake, ["BLOCK"])
+    assert answer is not None
+    assert set(answer.records) == set("acd")
+    hanging.pop("b").set()  # it wakes up
+    end = time.monotonic() + 5
+    while "b" in bulk.quarantine and time.monotonic() < end:
+        bulk.collect()
+        bulk.ready(handles)
+    assert "b" not in bulk.quarantine
+    assert bulk.reason is None
+
+
+def test_at_most_three_calls_hang_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("libvirt")
+    monkeypatch.setattr("proxtop.connectors.libvirt_bulk.DEADLINE_S", 0.05)
+    monkeypatch.setattr("proxtop.connectors.libvirt_bulk._STUCK_S", 0.0)
+    hanging = {uuid: threading.Event() for uuid in "abcdefgh"}
+    events = list(hanging.values())
+    link = FakeLink(hanging)
+    bulk = Bulk(link)  # type: ignore[arg-type]
+    handles = {uuid: FakeDomain(uuid) for uuid in "abcdefgh"}
+    for _ in range(10):
+        bulk.collect()
+        may, _ = bulk.ready(handles)
+        if may:
+            bulk.ask(handles, [uuid for uuid in handles if uuid not in bulk.quarantine], ["BLOCK"])
+    assert link.calls.hanging == 3
+    assert len(link.held) == 3
+    assert "do not return" in (bulk.reason or "")
+    for event in events:
+        event.set()
+    hanging.clear()
+    end = time.monotonic() + 5
+    while time.monotonic() < end and (link.calls.hanging or bulk.quarantine):
+        bulk.collect()
+        bulk.ready(handles)
+    assert len(bulk.quarantine) == 0
+    answer = bulk.ask(handles, handles, ["BLOCK"])
+    assert answer is not None
+    assert len(answer.records) == 8
