@@ -106,8 +106,9 @@ class PrivateFleet:
         lifeline_end, self._lifeline = os.pipe()
         for descriptor in (ready_end, lifeline_end, self._lock):
             os.set_inheritable(descriptor, True)
+        # -P: or modules would come out of whatever directory the caller happens to be in
         command = [
-            sys.executable, "-m", "proxtopd.fleet", json.dumps({**setup, "directory": str(self.directory)}),
+            sys.executable, "-P", "-m", "proxtopd.fleet", json.dumps({**setup, "directory": str(self.directory)}),
             str(ready_end), str(lifeline_end), str(self._lock),
         ]  # fmt: skip
         # The data go to stdout: nothing of the fleet's may mix with them, and its reader sees their end with ours.
