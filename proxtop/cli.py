@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _STATUS_WAIT_S = 0.5
 _SILENCE_S = 5.0
 _FLUSH_S = 2.0
+_FLUSH_TURN_S = 0.1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -221,17 +222,22 @@ class _Loop:
 
         try:
             while self._left and self._stop.number is None:
-                status = self._turn()
-                if status is not None:
-                    return status
+                self._turn()
             if self._stop.number is None:
-                self._output.flush(None if self._options.output == "stdout" else _FLUSH_S)
+                self._deliver()
         except SinkClosed:
             return 0
         return self._stop.status
 
-    def _turn(self) -> int | None:
-        """One round of waiting and printing; an exit status when it was the last."""
+    def _deliver(self) -> None:
+        """Waits until all that was printed has arrived: for a reader of stdout until a signal, for others a while."""
+        end = None if self._options.output == "stdout" else time.monotonic() + _FLUSH_S
+        while self._stop.number is None and not self._output.flush(_FLUSH_TURN_S):
+            if end is not None and time.monotonic() > end:
+                return
+
+    def _turn(self) -> None:
+        """One round of waiting and printing."""
         from proxtop.printers.outputs import SinkClosed
 
         wait = self._snapshots.wait()
@@ -251,7 +257,6 @@ class _Loop:
                 self._print(stamp, snapshot)
         if time.monotonic() - self._heard > max(_SILENCE_S, 3 * (self._bus.interval or 0)):
             self._silence()
-        return None
 
     def _error(self, text: str, status: int) -> Exception:
         from proxtop.attach import AttachError
