@@ -70,6 +70,7 @@ class LibvirtConnector:
         self._guests: dict[str, _Guest] = {}
         self._seen: Any = None
         self._stale = True
+        self._heard = 0
         self._listed = -math.inf
         self._turn = 0
         self._late: str | None = None
@@ -88,6 +89,7 @@ class LibvirtConnector:
     def discover(self) -> Domains:
         """All running VMs; XML is read of those alone that events name, and of a few in turn."""
         self._link.poll(0)
+        self._heard = self._link.heard
         if self._link.check():
             self._look()
         changed = self._processes is not None and self._processes.scan()
@@ -122,7 +124,7 @@ class LibvirtConnector:
             left = end - time.monotonic()
             if self._link.poll(max(0.0, left), wake):
                 return False
-            if self._link.changed or self._link.connection is not connection:
+            if self._link.heard != self._heard or self._link.connection is not connection:
                 return True
             if left <= 0:
                 return False

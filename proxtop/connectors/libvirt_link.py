@@ -43,6 +43,8 @@ class Link:
         self.uri = uri
         self.connection: Connection = None
         self.changed: set[str] = set()
+        self.heard = 0
+        """How many events there were."""
         self.missed = True
         """Whether events were missed since the list of VMs was read last: there was no connection for a while."""
         self.reason: str | None = None
@@ -159,6 +161,7 @@ class Link:
         return connection
 
     def _event(self, _connection: Connection, domain: Any, *_details: object) -> None:
+        self.heard += 1
         self.changed.add(domain.UUIDString())  # those put aside hear them too: so none is missed between two
 
     def _closed(self, connection: Connection, *_details: object) -> None:

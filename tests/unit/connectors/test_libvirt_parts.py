@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxtop.connectors import Settings
 from proxtop.connectors.balloon import Freshness
 from proxtop.connectors.bounded import Bounded, Late
 from proxtop.connectors.detect import is_remote
+from proxtop.connectors.libvirt import LibvirtConnector
 from proxtop.connectors.libvirt_bulk import Bulk
 from proxtop.connectors.libvirt_stats import balloon_row, block_rows, has_block, interface_rows, vcpu_rows
 from proxtop.connectors.libvirt_xml import XmlError, parse_domain
@@ -282,3 +284,20 @@ def test_at_most_three_calls_hang_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = bulk.ask(handles, handles, ["BLOCK"])
     assert answer is not None
     assert len(answer.records) == 8
+
+
+def test_an_event_that_can_not_be_followed_up_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    connector = LibvirtConnector(Settings(), remote=True)
+    link = connector._link
+
+    def poll(timeout: float, wake: int | None = None) -> bool:
+        time.sleep(min(timeout, 0.05))
+        return False
+
+    monkeypatch.setattr(link, "poll", poll)
+    monkeypatch.setattr(link, "check", lambda: False)  # no connection: its changes stay to be read
+    link._event(None, FakeDomain("a"))
+    assert connector.wait(5, 0)
+    connector.discover()
+    assert link.changed == {"a"}
+    assert not connector.wait(0.06, 0)
