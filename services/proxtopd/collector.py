@@ -82,7 +82,7 @@ class Collector:
     def _tick(self, tick: Tick) -> None:
         self._due = tick
         self._started = True
-        self._next()
+        self._schedule(self.actor.grid.following(tick.cycle, time.time(), time.monotonic()))
         if self._supplied(tick.cycle):
             self._sample_due()
         else:

@@ -75,7 +75,7 @@ class Reader:
             if self._ended:
                 return
             cycle = tick.cycle
-            tick = self._grid.after(time.time(), time.monotonic())
+            tick = self._grid.following(cycle, time.time(), time.monotonic())
             self._statistics(cycle)
 
     def _wait_and_discover(self, cycle: int, at: float) -> None:

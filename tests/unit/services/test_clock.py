@@ -31,6 +31,21 @@ def test_a_timer_that_fires_early_does_not_double_a_cycle() -> None:
     assert grid.after(99.9995, 10.0).cycle == 101_000
 
 
+@pytest.mark.parametrize("first", [100_499, 100_500, 100_501, 100_999, 101_000])
+def test_actors_that_come_early_or_late_to_a_tick_agree_on_the_next(first: int) -> None:
+    grid = Grid(1.0)
+    asked = [first / 1000 + late for late in (-0.002, 0.0, 0.002, 0.2)]
+    ticks = [grid.following(first, wall, wall - 90.0) for wall in asked]
+    assert {tick.cycle for tick in ticks} == {101_000 if first <= 100_500 else 102_000}
+    assert [tick.at for tick in ticks] == pytest.approx([ticks[0].cycle / 1000 - 90.0] * 4)
+
+
+@pytest.mark.parametrize("late", [0.8, 1.3, 60.0, -0.7, -3600.0])
+def test_who_is_late_by_far_or_whose_clock_was_set_goes_by_the_clock(late: float) -> None:
+    grid = Grid(1.0)
+    assert grid.following(101_000, 101.0 + late, 5.0) == grid.after(101.0 + late, 5.0)
+
+
 @given(st.floats(1e9, 2e9), st.floats(0, 1e6), st.sampled_from([0.2, 1.0, 2.0, 60.0]))
 def test_the_next_tick_is_half_to_one_and_a_half_intervals_away(wall: float, mono: float, interval: float) -> None:
     tick = Grid(interval).after(wall, mono)
