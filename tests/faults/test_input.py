@@ -54,7 +54,7 @@ WRONG: list[tuple[list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "says"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(("arguments", "says"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
 def test_a_wrong_option_is_one_line_and_status_2(arguments: list[str], says: str) -> None:
     done = proxtop(*arguments)
     assert done.returncode == 2, done.stderr
@@ -92,9 +92,7 @@ def test_a_target_that_cannot_be_written_is_said_once_and_the_run_ends(rig: Rig)
 
 def test_a_reader_that_goes_away_ends_it_quietly(rig: Rig) -> None:
     command = f"{PROXTOP} --qemu -p json -f 0.5 | head -1"
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=30
-    )
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0
     json.loads(done.stdout)
     assert "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
@@ -144,19 +142,23 @@ EXAMPLES = [
     "--cpu --mem --printer=text --output=file --target={folder}/proxtop.prom",
     "--printer=json --output=tcp --target={tcp} --cpu --net --mem --io --disk --host --verbose",
     "-c qemu:///system --printer=text --cpu --mem --net --disk",
+    "--libvirt",
 ]
 """Every command of the documentation: but where it writes to, and --runs where it would have no end."""
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_the_examples_of_the_documentation_work_as_written(rig: Rig, example: str) -> None:
+def test_the_examples_of_the_documentation_work_as_written(
+    rig: Rig, example: str, request: pytest.FixtureRequest
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
         words = example.format(folder=rig.folder, tcp=f"127.0.0.1:{listener.getsockname()[1]}").split()
-        if "-c" in words and not os.path.exists("/var/run/libvirt/libvirt-sock"):
-            pytest.skip("needs a libvirtd")
+        libvirt = "-c" in words or "--libvirt" in words
+        if libvirt:
+            request.getfixturevalue("libvirt_guests")
         # No QEMU of this test: the hypervisor of whoever runs it, or none, found as the documentation says.
-        own = [] if "-c" in words else ["--qemu"]
+        own = [] if libvirt else ["--qemu"]
         running = rig.proxtop(*words, *own, *([] if "--runs=10" in words else ["--runs=1"]))
         if "--output=tcp" in words:
             connection, _ = listener.accept()

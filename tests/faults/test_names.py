@@ -29,9 +29,7 @@ CLEANED["\u202egnp"] = "\ufffdgnp"
 @pytest.fixture(scope="module")
 def machines(shared_rig: Rig) -> dict[str, Machine]:
     """By UUID; only the first of them has anything to do."""
-    made = [
-        shared_rig.machine(name, busy=place == 0, memory_mib=16 + place) for place, name in enumerate(NAMES)
-    ]
+    made = [shared_rig.machine(name, busy=place == 0, memory_mib=16 + place) for place, name in enumerate(NAMES)]
     return {machine.uuid: machine for machine in made}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pathlib
 import signal
@@ -44,7 +45,7 @@ def _sane(running: Running, rest: Machine) -> None:
             assert row["cpu_total"] is None or row["cpu_total"] <= 100
             assert row["cpu_other_total"] is None or row["cpu_other_total"] <= 300
     times = running.arrived
-    assert max(after - before for before, after in zip(times, times[1:], strict=False)) < 2
+    assert max(after - before for before, after in itertools.pairwise(times)) < 2
     assert not [line for line in running.errors if "Traceback" in line]
 
 

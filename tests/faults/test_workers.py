@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -63,7 +64,7 @@ def _healthy(running: Running, machine: Machine) -> None:
 
 
 def _true(running: Running, machine: Machine) -> None:
-    """The rate is what the kernel counts over the same time, within what two readers at different instants may differ."""
+    """The rate is what the kernel counts over the same time, within what readers at different instants may differ."""
     first, before, seconds = time.monotonic(), len(running.lines), machine.on_cpu_s()
     running.cycles(6)
     used = 100 * (machine.on_cpu_s() - seconds) / (time.monotonic() - first)
@@ -90,7 +91,7 @@ def _sane(running: Running) -> None:
 
 def _longest_pause(running: Running, first: int) -> float:
     times = running.arrived[first:]
-    return max(after - before for before, after in zip(times, times[1:], strict=False))
+    return max(after - before for before, after in itertools.pairwise(times))
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -151,7 +152,9 @@ def test_a_stopped_source_leaves_what_proc_tells(watched: tuple[Machine, Running
 
 
 @pytest.mark.parametrize("names", [("broker",), ("aggregator",), WORKERS], ids=lambda names: names[0])
-def test_after_a_pause_the_lines_go_on_without_a_spike(watched: tuple[Machine, Running], names: tuple[str, ...]) -> None:
+def test_after_a_pause_the_lines_go_on_without_a_spike(
+    watched: tuple[Machine, Running], names: tuple[str, ...]
+) -> None:
     machine, running = watched
     _healthy(running, machine)
     workers = running.workers()
