@@ -262,7 +262,7 @@ class Rig(contextlib.ExitStack):
 
     def proxtop(self, *arguments: str, **options: Any) -> Running:
         """A running proxtop; `--qemu` unless the arguments say what to attach to."""
-        told = any(word.startswith(("--bus", "--proxmox", "--libvirt", "--qemu")) for word in arguments)
+        told = any(word.startswith(("--bus", "--proxmox", "--libvirt", "--qemu", "-c")) for word in arguments)
         own = [] if told else ["--qemu"]
         running = Running(self.runtime, *own, *arguments, **options)
         self.callback(running.close)
