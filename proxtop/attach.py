@@ -113,7 +113,11 @@ class PrivateFleet:
         ]  # fmt: skip
         # The data go to stdout: nothing of the fleet's may mix with them, and its reader sees their end with ours.
         empty = [(os.POSIX_SPAWN_OPEN, end, os.devnull, os.O_RDWR, 0) for end in (0, 1)]
-        self.pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=empty, setsid=True)
+        try:
+            self.pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=empty, setsid=True)
+        except OSError as error:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise AttachError(f"the private fleet does not start: {sys.executable}: {error.strerror}", 1) from None
         os.close(ready_end)
         os.close(lifeline_end)
         self.process = os.pidfd_open(self.pid)
