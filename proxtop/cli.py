@@ -27,6 +27,7 @@ _FLUSH_TURN_S = 0.1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs proxtop; returns the exit status: 0, 2 for what the user can mend in the call, 1 for a failure later."""
+    _open_standard_files()
     options = parse(sys.argv[1:] if argv is None else argv)
     stop = _Signals()
     from proxtop.attach import AttachError
@@ -38,6 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.status
     except KeyboardInterrupt:
         return 130
+
+
+def _open_standard_files() -> None:
+    """Where who started us had closed one, there is nothing, instead of what we open next."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _say(text: str) -> None:
@@ -233,7 +245,7 @@ class _Loop:
         """Waits until all that was printed has arrived: for a reader of stdout until a signal, for others a while."""
         end = None if self._options.output == "stdout" else time.monotonic() + _FLUSH_S
         while self._stop.number is None and not self._output.flush(_FLUSH_TURN_S):
-            if end is not None and time.monotonic() > end:
+            if self._output.closed or (end is not None and time.monotonic() > end):
                 return
 
     def _turn(self) -> None:

@@ -102,6 +102,11 @@ class Output:
         """A descriptor that turns readable when offer would raise SinkClosed: for a poller."""
         return self._gone
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more: closed by us, or stdout's reader went away."""
+        return self._closed
+
     def flush(self, timeout: float | None) -> bool:
         """Wait until all is delivered, at most so many seconds (None: for ever); whether it is."""
         deadline = None if timeout is None else time.monotonic() + timeout
