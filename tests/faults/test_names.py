@@ -100,7 +100,6 @@ def test_prometheus(machines: dict[str, Machine], shared_rig: Rig) -> None:
         labels = {key: re.sub(r"\\(.)", r"\1", value) for key, value in label.findall(found[2] or "")}
         if found[1] == "proxtop_vm_ram_total_bytes":
             memory[labels["uuid"]] = float(found[3])
-        if found[1] == "proxtop_vm_info":
             names[labels["uuid"]] = labels["name"]
     assert memory == {machine.uuid: machine.memory_mib << 20 for machine in machines.values()}
     assert names == {machine.uuid: _shown(machine) for machine in machines.values()}
