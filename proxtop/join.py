@@ -1,7 +1,7 @@
 """Joins a cycle: one sample of every family → one snapshot. No I/O: time comes in as an argument.
 
 A cycle closes when every live family has reported, at the latest a set fraction of the interval after its first
-sample. What is missing then is stale, never repeated as new. The order of things is the order of monotonic times: a
+sample (the first one is given a little more). What is missing then is stale, never repeated as new. The order of things is the order of monotonic times: a
 wall clock that is set back neither stalls nor doubles anything.
 """
 
@@ -16,6 +16,9 @@ from proxtop.model import Columns, Inventory, Sample, Snapshot, Stamp, Table, Va
 
 CLOSE_AFTER = 0.5
 """The fraction of the interval after which a cycle closes with what is there."""
+
+FIRST_PATIENCE_S = 1.0
+"""The least that the first cycle is waited for: the workers have only just started."""
 
 _PATIENCE = 2
 """Cycles for which a family that does not report is waited for."""
@@ -104,7 +107,8 @@ class Joiner:
         """The monotonic second at which the oldest open cycle closes whatever has come; None when none is open."""
         if not self._open:
             return None
-        return min(cycle.opened for cycle in self._open.values()) + CLOSE_AFTER * self.interval
+        patience = CLOSE_AFTER * self.interval if self._closed else max(FIRST_PATIENCE_S, CLOSE_AFTER * self.interval)
+        return min(cycle.opened for cycle in self._open.values()) + patience
 
     def close(self, now: float) -> Closed | None:
         """The oldest open cycle, if it is complete or its time is over."""

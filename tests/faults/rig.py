@@ -64,12 +64,12 @@ def state_of(pid: int) -> str | None:
 
 
 def children(pid: int) -> dict[int, str]:
-    """The children of a process and their names."""
+    """The children of a process and their names; not from `children`, which may leave some out when others end."""
     found = {}
-    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            for child in path.read_text().split():
-                found[int(child)] = pathlib.Path(f"/proc/{child}/comm").read_text().strip()
+            if (path / "stat").read_text().rpartition(")")[2].split()[1] == str(pid):
+                found[int(path.name)] = (path / "comm").read_text().strip()
     return found
 
 

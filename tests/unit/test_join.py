@@ -57,20 +57,24 @@ def test_priming_makes_no_line_and_the_first_line_has_true_rates() -> None:
 def test_a_cycle_closes_at_its_deadline_and_what_is_missing_is_stale() -> None:
     joiner = _joiner()
     joiner.sample(_stamp(1000, 1.0), _io(150), 1.0)
-    assert joiner.deadline() == 1.5
-    assert joiner.close(1.49) is None
-    closed = joiner.close(1.5)
-    assert _reads(closed) == [100.0, 100.0]
+    assert joiner.deadline() == 2.0  # the first cycle
+    assert joiner.close(1.99) is None
+    assert _reads(joiner.close(2.0)) == [100.0, 100.0]
+    joiner.sample(_stamp(3000, 3.0), _io(150), 3.0)
+    assert joiner.deadline() == 3.5
+    assert joiner.close(3.49) is None
+    closed = joiner.close(3.5)
+    assert _reads(closed) == [0.0, 0.0]
     assert closed is not None and closed.snapshot.stale == {"host": "no sample in this cycle"}
     assert "host_name" not in closed.snapshot.tables["host"].columns
 
 
 def test_a_family_that_stays_away_is_not_waited_for_and_is_when_it_is_back() -> None:
     joiner = _joiner()
-    for cycle in (1, 2):
+    for cycle, patience in ((1, 1.0), (2, 0.5)):
         joiner.sample(_stamp(cycle * 1000, float(cycle)), _io(100 + cycle), float(cycle))
-        assert joiner.close(float(cycle)) is None
-        assert joiner.close(cycle + 0.5) is not None
+        assert joiner.close(cycle + patience - 0.01) is None
+        assert joiner.close(cycle + patience) is not None
     joiner.sample(_stamp(3000, 3.0), _io(110), 3.0)
     assert joiner.close(3.0) is not None
     joiner.sample(_stamp(4000, 4.0), _host("n"), 4.0)
@@ -83,9 +87,9 @@ def test_a_family_that_stays_away_is_not_waited_for_and_is_when_it_is_back() -> 
 def test_a_late_sample_makes_no_second_line_but_is_the_base_of_the_next_rate() -> None:
     joiner = _joiner()
     joiner.sample(_stamp(1000, 1.0), _host("n"), 1.0)
-    assert joiner.close(1.5) is not None
-    joiner.sample(_stamp(1000, 1.0), _io(150), 1.6)
-    assert joiner.close(1.6) is None and joiner.late == 1
+    assert joiner.close(2.0) is not None
+    joiner.sample(_stamp(1000, 1.0), _io(150), 2.0)
+    assert joiner.close(2.0) is None and joiner.late == 1
     joiner.sample(_stamp(2000, 2.0), _io(160), 2.0)
     joiner.sample(_stamp(2000, 2.0), _host("n"), 2.0)
     assert _reads(joiner.close(2.0)) == [10.0, 10.0]
@@ -125,7 +129,7 @@ def test_a_sample_for_a_cycle_long_closed_makes_no_second_line_however_new_its_d
     joiner = _joiner()
     for cycle in (1000, 2000):
         joiner.sample(_stamp(cycle, cycle / 1000), _io(cycle), cycle / 1000)
-        assert joiner.close(cycle / 1000 + 0.5) is not None
+        assert joiner.close(cycle / 1000 + 1.0) is not None
     joiner.sample(_stamp(1000, 2.7), _host("n"), 2.7)  # its worker was stopped since 1.0
     assert joiner.close(9.0) is None and joiner.late == 1
 
