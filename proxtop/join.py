@@ -1,8 +1,8 @@
 """Joins a cycle: one sample of every family → one snapshot. No I/O: time comes in as an argument.
 
 A cycle closes when every live family has reported, at the latest a set fraction of the interval after its first
-sample (the first one is given a little more). What is missing then is stale, never repeated as new. The order of things is the order of monotonic times: a
-wall clock that is set back neither stalls nor doubles anything.
+sample (the first one is given a little more). What is missing then is stale, never repeated as new. The order of
+things is the order of monotonic times: a wall clock that is set back neither stalls nor doubles anything.
 """
 
 from __future__ import annotations
