@@ -199,7 +199,8 @@ def _garbage() -> list[list[bytes]]:
     for kind, part in [*kinds, ("status", "aggregator")]:
         for payload in (
             b"", b"\xc1", b"\xff" * 1000, _nested(900), _nested(100_000), b"\xdd\xff\xff\xff\xff",
-            b"\xdf\xff\xff\xff\xff", os.urandom(5000), [], 7, "x", {}, {"v": 2}, _fields(), _fields(body=None), _fields(body=[[]] * 1000),
+            b"\xdf\xff\xff\xff\xff", os.urandom(5000), [], 7, "x", {}, {"v": 2}, _fields(), _fields(body=None),
+            _fields(body=[[]] * 1000),
             _fields(node="another"), _fields(seq="1"), _fields(time=float("nan")), _fields(mono=float("inf")),
             _fields(body={"family": "cpu", "tables": {"vm": {"ids": ["a", "a"], "columns": {}}}, "cost": 0.0}),
             _fields(body={"family": "cpu", "tables": {"vm": {"ids": ["a"], "columns": {"x": []}}}, "cost": 0.0}),
