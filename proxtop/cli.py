@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from proxtop.model import Snapshot, Stamp
     from proxtop.stream import Recomputed, Snapshots
 
-_STATUS_WAIT_S = 0.5
+_STATUS_WAIT_S = 2.0
 _SILENCE_S = 5.0
 _FLUSH_S = 2.0
 _FLUSH_TURN_S = 0.1
