@@ -101,15 +101,19 @@ class Recomputed:
 def fleet_status(
     context: zmq.Context[zmq.Socket[bytes]], endpoint: str, patience: float
 ) -> tuple[Stamp, Status] | None:
-    """What the fleet on that bus says of itself (its aggregator's heartbeat), None when it says nothing in time."""
+    """What the fleet on that bus says of itself (its aggregator's heartbeat), None when it says nothing in time. One
+    that has just started does not know its connector yet: it is given the same time to find out."""
     subscriber = Subscriber(context, endpoint, [f"{topics.STATUS}/".encode()])
     deadline = time.monotonic() + patience
+    found = None
     try:
         while (left := deadline - time.monotonic()) > 0:
             if subscriber.socket.poll(int(left * 1000) + 1):
                 for message in subscriber.drain():
                     if isinstance(message.body, Status) and message.part == "aggregator":
-                        return message.stamp, message.body
-        return None
+                        found = message.stamp, message.body
+                        if message.body.info.get("connector") is not None:
+                            return found
+        return found
     finally:
         subscriber.close()

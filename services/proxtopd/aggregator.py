@@ -24,7 +24,9 @@ class Aggregation:
         """The VMs from now on."""
         if isinstance(message.body, Inventory):
             self.joiner.inventory(message.stamp.node, message.body)
-            self.actor.info = {**self.actor.info, "connector": message.body.connector}
+            if self.actor.info.get("connector") != message.body.connector:
+                self.actor.info = {**self.actor.info, "connector": message.body.connector}
+                self.actor.beat()  # who looks for a fleet with this connector need not wait for the next cycle
             self._close()
 
     def on_sample(self, message: Message) -> None:
