@@ -174,7 +174,7 @@ EXAMPLES = [
     "--cpu --mem --printer=json --output=file --target={folder}/proxtop.log",
     "--cpu --mem --printer=json --output=tcp --target={tcp}",
     "--cpu --printer=text --frequency=5",
-    "--cpu --runs=10",
+    pytest.param("--cpu --runs=10", marks=pytest.mark.slow),
     "--io",
     "--printer=text",
     "--verbose --printer=text",

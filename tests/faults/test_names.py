@@ -115,7 +115,7 @@ def test_promtool(machines: dict[str, Machine]) -> None:
 
 
 def test_a_name_selects_its_machines_and_no_other(machines: dict[str, Machine]) -> None:
-    for name in ("web", "web-01", "007", "nan", "a b  c"):
-        done = proxtop(*OPTIONS[:5], "--cpu", "-p", "json", f"--vm={name}")
+    for name in ("web", "web-01", "a b  c"):
+        done = proxtop("--qemu", "-r", "1", "--cpu", "-p", "json", f"--vm={name}")
         shown = {row["UUID"] for row in json.loads(done.stdout.splitlines()[-1])["domains"]}
         assert shown & machines.keys() == {machine.uuid for machine in machines.values() if machine.name == name}
