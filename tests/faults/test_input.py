@@ -13,7 +13,6 @@ import sys
 import pytest
 
 from tests.faults.rig import PROXTOP, Rig, eventually, one_line, proxtop
-from tests.lab.scenes import LibvirtScene
 
 LIBVIRT_NOWHERE = "qemu+unix:///system?socket=/nonexistent/libvirt-sock"
 
@@ -182,26 +181,21 @@ EXAMPLES = [
     "--cpu --mem --printer=text --output=file --target={folder}/proxtop.prom",
     "--printer=json --output=tcp --target={tcp} --cpu --net --mem --io --disk --host --verbose",
 ]
-LIBVIRT_EXAMPLES = ["--libvirt", "-c qemu:///system --printer=text --cpu --mem --net --disk"]
-"""Every command of the documentation: but where it writes to, and --runs where it would have no end."""
+"""Every command of the documentation: but where it writes to, and --runs where it would have no end; those that name
+libvirt are among the tests with real guests."""
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_of_the_documentation_work_as_written(rig: Rig, example: str) -> None:
     rig.machine("example")
-    _works(rig, example, "--qemu")
-
-
-@pytest.mark.parametrize("example", LIBVIRT_EXAMPLES)
-def test_the_examples_that_name_libvirt_work_as_written(rig: Rig, example: str, libvirt_guests: LibvirtScene) -> None:
     _works(rig, example)
 
 
-def _works(rig: Rig, example: str, *own: str) -> None:
+def _works(rig: Rig, example: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
         words = example.format(folder=rig.folder, tcp=f"127.0.0.1:{listener.getsockname()[1]}").split()
-        running = rig.proxtop(*words, *own, *([] if "--runs=10" in words else ["--runs=1"]))
+        running = rig.proxtop(*words, "--qemu", *([] if "--runs=10" in words else ["--runs=1"]))
         if "--output=tcp" in words:
             connection, _ = listener.accept()
             with connection, connection.makefile() as stream:
