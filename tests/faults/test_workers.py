@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,11 @@ OWN = {"cpu": "cpu_total", "mem": "ram_rss", "io": "io_RDOPS"}
 """A figure of a machine that only this family has."""
 
 HOST = {"cpu": "cpu_user", "mem": "ram_Free", "disk": "disk_device_reads", "net": "net_host_receivedBytes"}
+
+
+def _in_turn(names: tuple[str, ...]) -> list[Any]:
+    """Every worker; those that run the very same code as others only with the slow tests."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in ("net", "psi", "host") else name for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +100,7 @@ def _longest_pause(running: Running, first: int) -> float:
     return max(after - before for before, after in itertools.pairwise(times))
 
 
-@pytest.mark.parametrize("name", WORKERS)
+@pytest.mark.parametrize("name", _in_turn(WORKERS))
 def test_a_killed_worker_is_back_and_the_others_never_notice(watched: tuple[Machine, Running], name: str) -> None:
     machine, running = watched
     _healthy(running, machine)
@@ -112,7 +118,7 @@ def test_a_killed_worker_is_back_and_the_others_never_notice(watched: tuple[Mach
         _true(running, machine)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", _in_turn(FAMILIES))
 def test_a_stopped_family_is_stale_with_a_reason_while_the_others_are_on_time(
     watched: tuple[Machine, Running], name: str
 ) -> None:
