@@ -172,7 +172,7 @@ def test_a_loop_of_links_and_a_hidden_directory_do_not_stop_it(sda: Host) -> Non
     def lstat(path: str) -> os.stat_result:
         raise PermissionError
 
-    assert disks(sda, lstat=lstat).device("/root/secret/web.img") == "sda"
+    assert disks(sda, lstat=lstat).device("/srv/secret/web.img") == "sda"
 
 
 def test_no_sysfs_or_no_mounts_means_unknown(sda: Host) -> None:
