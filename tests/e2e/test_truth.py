@@ -298,7 +298,8 @@ def assert_first(line: Line, sender: Guest, busy: Guest) -> None:
     assert domain(data, busy)["cpu_total"] > 3
     vm = domain(data, sender)
     assert vm["cpu_total"] > 0.5
-    assert vm["net_transmittedBytes"] == pytest.approx(SEND_RATE, rel=0.3)
+    # A guest that did not get a core sends what it owes in a burst: so near the setting it can be said, no nearer.
+    assert SEND_RATE / 3 < vm["net_transmittedBytes"] < SEND_RATE * 3
     assert vm["io_MBWR/s"] * MB == pytest.approx(WRITE_RATE, rel=0.6)
     assert data["host"]["cpu_user"] > 10 and data["host"]["cpu_idle"] < 90
     assert vm["ram_rss"] > 30_000
