@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from tests.lab import host, image, libvirt
 from tests.lab.host import LabError, LabMissing
 from tests.lab.libvirt import LibvirtGuest
-from tests.lab.machine import Guest, Place
+from tests.lab.machine import Guest, Place, write_halting_firmware
 from tests.lab.qemu import BareGuest, ProxmoxGuest
 from tests.lab.spec import MIN_BALLOON_MIB, MIN_MEMORY_MIB, Spec
 
@@ -92,6 +92,7 @@ class Lab:
         host.make_bridge()
         if not (self.run_dir / "vmlinux").exists():
             vmlinux, initramfs = image.build()
+            write_halting_firmware(self.run_dir / "halt.bin")
             shutil.copy(initramfs, self.run_dir / "initramfs.gz")
             shutil.copy(vmlinux, self.run_dir / "vmlinux")
 
@@ -100,7 +101,7 @@ class Lab:
 
     def _boot(self, guests: list[G], timeout: float | None) -> list[G]:
         for guest in guests:
-            if guest.spec.memory_mib < MIN_MEMORY_MIB:
+            if guest.spec.bootable and guest.spec.memory_mib < MIN_MEMORY_MIB:
                 raise LabError(f"{guest!r} does not boot with less than {MIN_MEMORY_MIB} MiB")
             if (guest.spec.balloon_mib or MIN_BALLOON_MIB) < MIN_BALLOON_MIB:
                 raise LabError(f"{guest!r} does not live with less than {MIN_BALLOON_MIB} MiB")

@@ -152,6 +152,10 @@ class LibvirtGuest(Guest):
                 f"<interface type='bridge'><source bridge='{host.BRIDGE}'/><mac address='{place.mac}'/>{tap}"
                 "<model type='virtio'/></interface>"
             )
+        kernel = (
+            f"<kernel>{place.run_dir}/vmlinux</kernel><initrd>{place.run_dir}/initramfs.gz</initrd>"
+            f"<cmdline>{escape(kernel_command_line(spec, place))}</cmdline>"
+        )
         return f"""\
 <domain type='qemu'>
   <name>{escape(spec.name, {chr(9): "&#9;"})}</name>
@@ -161,9 +165,7 @@ class LibvirtGuest(Guest):
   {"<iothreads>1</iothreads>" if spec.iothread else ""}
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
-    <kernel>{place.run_dir}/vmlinux</kernel>
-    <initrd>{place.run_dir}/initramfs.gz</initrd>
-    <cmdline>{escape(kernel_command_line(spec, place))}</cmdline>
+    {kernel if spec.bootable else f"<loader readonly='yes' type='rom'>{place.run_dir}/halt.bin</loader>"}
   </os>
   <features><acpi/><apic/><tcg><tb-cache unit='MiB'>{TB_CACHE_MIB}</tb-cache></tcg></features>
   <on_poweroff>destroy</on_poweroff>

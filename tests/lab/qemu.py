@@ -120,8 +120,12 @@ class BareGuest(Guest):
         spec, place = self.spec, self.place
         serial = f"socket,id=serial0,path={place.file('serial')},server=on,wait=off,logfile={place.file('log')}"
         words = ["-accel", f"tcg,thread=multi,tb-size={TB_CACHE_MIB}", "-nodefaults", "-no-reboot", "-display", "none"]
-        words += ["-m", str(spec.memory_mib), "-kernel", str(place.run_dir / "vmlinux")]
-        words += ["-initrd", str(place.run_dir / "initramfs.gz"), "-append", kernel_command_line(spec, place)]
+        words += ["-m", str(spec.memory_mib)]
+        if spec.bootable:
+            words += ["-kernel", str(place.run_dir / "vmlinux"), "-initrd", str(place.run_dir / "initramfs.gz")]
+            words += ["-append", kernel_command_line(spec, place)]
+        else:
+            words += ["-bios", str(place.run_dir / "halt.bin")]
         words += ["-chardev", serial, "-serial", "chardev:serial0", "-device", "virtio-balloon-pci,id=balloon0"]
         if spec.iothread:
             words += ["-object", "iothread,id=iothread0"]

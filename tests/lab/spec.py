@@ -26,6 +26,8 @@ class Spec:
     name: str
     vcpus: int = 2
     memory_mib: int = MIN_MEMORY_MIB
+    bootable: bool = True
+    """False: halted at once, fine with 2 MiB, without load, balloon statistics or `run`: for very many."""
     balloon_mib: int | None = None
     """What the balloon leaves the guest, set as soon as it is up."""
     load: str = "idle"

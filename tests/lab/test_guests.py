@@ -90,3 +90,27 @@ def test_a_guest_comes_back_with_a_new_process_and_the_same_identity(lab: Lab) -
     assert not guest.running
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.slow
+def test_many_small_guests_can_be_had_cheaply(lab: Lab) -> None:
+    """Benchmarks want 200: then one must take little memory and, when idle, hardly any CPU."""
+    guests = lab.boot_bare([Spec(f"small-{number}", vcpus=1, disk_mib=1) for number in range(12)], timeout=110)
+    try:
+        for guest in guests:
+            rollup = pathlib.Path(f"/proc/{guest.pid}/smaps_rollup").read_text()
+            (pss_kb,) = (int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+            assert pss_kb < 130 << 10
+        assert rates(guests[0])["CPU 0/TCG"] < 0.05e9
+    finally:
+        for guest in guests:
+            guest.stop()
+
+
+def test_a_halted_guest_is_there_at_once_and_costs_nothing(lab: Lab) -> None:
+    (guest,) = lab.boot_bare([Spec("halted", vcpus=1, memory_mib=2, disk_mib=1, bootable=False)])
+    try:
+        assert guest.tap in {path.name for path in pathlib.Path("/sys/class/net").iterdir()}
+        assert rates(guest)["CPU 0/TCG"] < 0.01e9
+    finally:
+        guest.stop()
