@@ -61,6 +61,7 @@ def host_devices(devices: Table, names: Collection[str] | None = None) -> Column
     all of them (sysstat's definitions), None without requests.
     """
     rows = _rows(devices, whole_disks(devices) if names is None else names)
+    known = "disk_device_reads" in devices.columns
     result: dict[str, Value] = {name: _sum(_numbers(devices, name, rows)) for name in _DISK_SUMS}
     reads = _numbers(devices, f"{_DISK}reads", rows)
     writes = _numbers(devices, f"{_DISK}writes", rows)
@@ -70,7 +71,7 @@ def host_devices(devices: Table, names: Collection[str] | None = None) -> Column
     result[f"{_DISK}ioutil"] = max((value for value in busy if value is not None), default=None)
     result[f"{_DISK}servicetime"] = _per_request([None if b is None else b / 100 * _MS for b in busy], requests)
     result[f"{_DISK}await"] = _per_request([None if q is None else q * _MS for q in queued], requests)
-    result[f"{_DISK}count"] = len(rows)
+    result[f"{_DISK}count"] = len(rows) if known else None
     return {name: [value] for name, value in result.items()}
 
 

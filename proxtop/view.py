@@ -148,8 +148,6 @@ class View:
         own = dict(table.columns)
         if (names := chosen.get("device")) is not None:
             own.update(totals.host_devices(snapshot.tables.get("device", EMPTY), names))
-            if "device" not in snapshot.tables:
-                own["disk_device_count"] = []
         if (names := chosen.get("interface")) is not None:
             own.update(totals.host_interfaces(snapshot.tables.get("interface", EMPTY), names))
         metrics = self._metrics["host"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from proxtop.model import Sample, Table
+from proxtop.model import EMPTY, Sample, Table
 from proxtop.rates import Deltas, Numbers, number_column
 
 Tables = dict[str, Table]
@@ -64,6 +64,16 @@ class OwnTimes:
         if self._before is None and table is not None and table.at is not None:
             self._before = table
             self._times = dict(zip(table.ids, table.at, strict=True))
+
+    def follow(
+        self, name: str, before: Reading | None, after: Reading, compute: Callable[[Deltas], Sequence[Numbers]]
+    ) -> tuple[Sequence[Numbers], list[bool]]:
+        """`rates` of that table of a reading; rows without times of their own are as old as the reading."""
+        table = after.table(name) or EMPTY
+        times = table.at if table.at is not None else [after.mono] * len(table.ids)
+        refresh = max(after.sample.refresh, after.mono - before.mono if before else 0.0)
+        self.seed(before.table(name) if before else None)
+        return self.rates(table, times, after.mono, refresh, compute)
 
     def rates(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxtop.derive.base import Reading, Tables, deltas, span
+from proxtop.derive.base import OwnTimes, Reading, Tables, deltas, span
 from proxtop.model import Columns, Table
 from proxtop.rates import Deltas, Numbers, clipped, number_column, owner_of, total, values
 
@@ -21,6 +21,9 @@ ROLES = ("emulator", "iothread", "worker", "vhost")
 class CpuDerivation:
     """Host shares of all cores; each VM's mean over its vCPUs, and the sum over its other threads."""
 
+    def __init__(self) -> None:
+        self._remote = OwnTimes(_RUN_WAIT)
+
     def derive(self, before: Reading | None, after: Reading) -> Tables:
         """The tables host, vm, vcpu and thread."""
         tables: Tables = {}
@@ -32,10 +35,11 @@ class CpuDerivation:
             return tables
         lived = _lived(before, vm)
         seconds = span(before, after)
-        run = Deltas(
-            before.table("vcpu") if before else None, vcpu, _own(before, after) or seconds, _RUN_WAIT, born=lived
-        )
-        used, waited = run.rate("run_ns", _NS_TO_PERCENT), run.rate("wait_ns", _NS_TO_PERCENT)
+        if vcpu.at is None:
+            earlier = before.table("vcpu") if before else None
+            used, waited = _run_wait(Deltas(earlier, vcpu, seconds, _RUN_WAIT, born=lived))
+        else:
+            (used, waited), _ = self._remote.follow("vcpu", before, after, _run_wait)
         columns: Columns = {
             "vcpu_total": values([clipped(value) for value in used]),
             "vcpu_steal": values([clipped(value) for value in waited]),
@@ -84,17 +88,8 @@ def _lived(before: Reading | None, vm: Table) -> frozenset[str]:
     )
 
 
-def _own(before: Reading | None, after: Reading) -> Numbers | None:
-    """Seconds per vCPU where rows carry their own time (a remote host's statistics)."""
-    now = after.table("vcpu")
-    then = before.table("vcpu") if before else None
-    if now is None or now.at is None:
-        return None
-    times = dict(zip(then.ids, then.at, strict=True)) if then is not None and then.at is not None else {}
-    return [
-        None if at is None or (old := times.get(row)) is None else at - old
-        for row, at in zip(now.ids, now.at, strict=True)
-    ]
+def _run_wait(gains: Deltas) -> tuple[Numbers, Numbers]:
+    return gains.rate("run_ns", _NS_TO_PERCENT), gains.rate("wait_ns", _NS_TO_PERCENT)
 
 
 def _grouped(ids: list[str], rates: Numbers) -> dict[str, list[float | None]]:
@@ -193,13 +188,14 @@ def _other(whole: float | None, vcpus: list[float | None] | None, roles: dict[st
     """All that the VM costs beside its vCPUs, in % of one core.
 
     The process clock has what ended threads ran, which the sum over the living misses; a vhost kernel thread is not in
-    it. Without a process clock (another host's procfs) the living are all there is.
+    it. Another host's procfs has that clock in ticks alone, too coarse for an idle VM: so the living are the least.
     """
+    living = total([run for role in roles.values() for run in role.used])
+    if whole is None or vcpus is None:
+        return living
+    mine = total(vcpus)
     foreign = total([run for role in roles.values() for run in role.foreign]) if roles else None
-    if whole is not None and vcpus is not None:
-        mine = total(vcpus)
-        return None if mine is None else max(0.0, whole - mine) + (foreign or 0.0)
-    return total([run for role in roles.values() for run in role.used])
+    return None if mine is None else max(living or 0.0, whole - mine + (foreign or 0.0))
 
 
 def _role_total(name: str, role: _Role | None, other: float | None, roles: dict[str, _Role]) -> float | None:

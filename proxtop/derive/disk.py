@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from proxtop.catalog.disk import DISKSTATS
 from proxtop.derive.base import OwnTimes, Reading, Tables, current_only, deltas
-from proxtop.model import Columns, Table, Value
+from proxtop.model import EMPTY, Columns, Table, Value
 from proxtop.rates import Deltas, Numbers, clipped, number_column, owner_of, ratio, total, values
 from proxtop.totals import host_devices
 
@@ -30,16 +30,13 @@ class DiskDerivation:
         tables: Tables = {}
         devices = deltas("device", before, after, _COUNTERS, _WRAPS)
         if devices is not None:
-            tables["device"] = _devices(devices)
+            tables["device"] = _devices(devices) if devices.table.columns else EMPTY
             tables["host"] = Table(["host"], host_devices(tables["device"]))
         disk, vm = after.table("disk"), after.table("vm")
         busy = _busy(tables.get("device"))
         gains: dict[str, Numbers] = {}
         if disk is not None:
-            times = disk.at if disk.at is not None else [after.mono] * len(disk.ids)
-            refresh = max(after.sample.refresh, after.mono - before.mono if before else 0.0)
-            self._block.seed(before.table("disk") if before else None)
-            rates, current = self._block.rates(disk, times, after.mono, refresh, _block_rates)
+            rates, current = self._block.follow("disk", before, after, _block_rates)
             gains = dict(zip(_BLOCK, rates, strict=True))
             sizes = {name: current_only(disk, name, current) for name in _SIZES}
             tables["disk"] = _disks(disk, gains, sizes, busy)

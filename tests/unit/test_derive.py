@@ -99,6 +99,43 @@ def test_without_a_process_clock_the_living_threads_are_all_there_is() -> None:
     assert _vm(derive.create("cpu").derive(before, after), "cpu_other_total") == pytest.approx(40.0)
 
 
+def test_a_process_clock_that_is_coarser_than_the_threads_takes_nothing_from_them() -> None:
+    before = _cpu(0, run=[0], wait=[0], process=0, emulator=0)
+    after = _cpu(1, run=[0.5], wait=[0], process=0.5, emulator=0.004, vhost=None)
+    assert _vm(derive.create("cpu").derive(before, after), "cpu_other_total") == pytest.approx(0.4)
+
+
+def _remote_cpu(mono: float, at: float) -> Reading:
+    vcpu = _table(["u/0"], [at], gen=[None], run_ns=[int(at * S / 2)], wait_ns=[int(at * S / 4)], cpu=[None])
+    vm = _table(["u"], gen=[None], cores=[1], process_ns=[None], throttled_us=[None])
+    return _reading(mono, "cpu", 1.0, vm=vm, vcpu=vcpu, thread=_table([]))
+
+
+def _remote_net(mono: float, at: float) -> Reading:
+    columns = {f"{way}_{field}": [int(at * 100)] for way, fields in (("rx", RX), ("tx", TX)) for field in fields}
+    return _reading(mono, "net", 1.0, nic=_table(["u/vnet0"], [at], gen=[None], mac=[None], **columns))
+
+
+def test_a_remote_hosts_figures_stay_until_two_refreshes_where_they_are_read_seldom() -> None:
+    reads = [(0, 0.0), (1, 0.5), (2, 0.5), (3, 2.5), (4, 2.5), (5, 2.5)]
+    for family, reading, metric, rate in (
+        ("cpu", _remote_cpu, "cpu_total", 50.0),
+        ("cpu", _remote_cpu, "cpu_steal", 25.0),
+        ("net", _remote_net, "net_receivedBytes", 100.0),
+    ):
+        derivation = derive.create(family)
+        pairs = itertools.pairwise([reading(*at) for at in reads])
+        results = [_vm(derivation.derive(then, now), metric) for then, now in pairs]
+        assert results == [rate, rate, rate, rate, None]
+
+
+def test_devices_that_are_not_seen_are_not_counted() -> None:
+    unseen = derive.create("disk").derive(None, _reading(0, "disk", device=Table([], {})))
+    none = derive.create("disk").derive(None, _reading(0, "disk", device=_table([], name=[], type=[])))
+    counts = [tables["host"].columns["disk_device_count"] for tables in (unseen, none)]
+    assert counts == [[None], [0]]
+
+
 def test_a_hot_plugged_vcpu_counts_from_its_birth() -> None:
     before = _cpu(0, run=[0], wait=[0], process=0, emulator=0)
     after = _cpu(1, run=[1, 1], wait=[0, 0], process=2, emulator=0)

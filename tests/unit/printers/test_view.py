@@ -145,7 +145,7 @@ def test_a_disk_without_rates_yet_does_not_blank_the_host() -> None:
 
 def test_no_device_at_all_is_null() -> None:
     assert totals.host_devices(EMPTY)["disk_device_reads"] == [None]
-    assert totals.host_devices(EMPTY)["disk_device_count"] == [0]
+    assert totals.host_devices(EMPTY)["disk_device_count"] == [None]
     assert all(column == [None] for column in totals.host_interfaces(EMPTY).values())
 
 
