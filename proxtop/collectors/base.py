@@ -16,8 +16,13 @@ UNNAMED = "localhost"
 """Id of the host's row where neither --node nor PROCFS tells its name."""
 
 
+NO_PROCFS = "needs that host's /proc (--procfs, --sysfs)"
+"""Why a remote host's figures are missing."""
+
+
 class Reasons:
-    """Why a sample is degraded: the first reason, and how many others there are beside it."""
+    """Why a sample is degraded: the first reason, and how many others there are beside it. What is so for as long as
+    the host is a remote one comes after what happened to it."""
 
     __slots__ = ("_all", "_family")
 
@@ -36,11 +41,7 @@ class Reasons:
         if not self._all:
             return None
         more = f" (and {len(self._all) - 1} more)" if len(self._all) > 1 else ""
-        return f"{self._family}: {next(iter(self._all))}{more}"
-
-
-NO_PROCFS = "needs that host's /proc (--procfs, --sysfs)"
-"""Why a remote host's figures are missing."""
+        return f"{self._family}: {min(self._all, key=NO_PROCFS.__eq__)}{more}"
 
 
 def unseen(inventory: Inventory, files: Files) -> bool:

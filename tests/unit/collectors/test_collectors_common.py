@@ -12,7 +12,7 @@ from fixture_hosts import DB, WEB, Host
 from proxtop import catalog
 from proxtop.collectors import COLLECTORS
 from proxtop.kernel.files import Files
-from proxtop.model import Inventory, Sample
+from proxtop.model import EMPTY, Inventory, Sample, Statistics
 
 FAMILIES = list(COLLECTORS)
 OF_VMS = [family for family in FAMILIES if any(c.table == "vm" for c in catalog.FAMILIES[family].columns)]
@@ -108,6 +108,16 @@ def test_a_remote_host_is_never_shown_with_the_local_hosts_figures(family: str, 
     if "vm" in sample.tables:
         assert sample.tables["vm"].ids == [DB, WEB]
         assert sample.tables["vm"].columns["gen"] == [None, None]
+    files.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "part"), [("cpu", "vcpu"), ("mem", "balloon"), ("disk", "block"), ("net", "interface")]
+)
+def test_what_happened_is_said_before_what_a_remote_host_never_tells(family: str, part: str, remote: Inventory) -> None:
+    files = Files()
+    lost = Statistics(part, EMPTY, 1.0, "libvirt: connection lost")
+    assert COLLECTORS[family](remote, {part: lost}, files).reason == f"{family}: libvirt: connection lost (and 1 more)"
     files.close()
 
 
