@@ -122,6 +122,7 @@ def watch(
     block: Sequence[Guest] = (),
     cycles: int = CYCLES,
     interval: str = "1",
+    start: Callable[..., Proxtop] = Proxtop,
 ) -> Watch:
     """Runs proxtop for that many cycles after the first line, and counts meanwhile."""
 
@@ -134,7 +135,7 @@ def watch(
     arguments = ("-p", "json", "-f", interval, "--verbose", *FAMILIES, *options)
     with Recorder(readers) as recorder:
         before = blocks()
-        with Proxtop(*arguments, env=env) as proxtop:
+        with start(*arguments, env=env) as proxtop:
             first, *lines = [line.data for line in proxtop.lines(cycles + 1)]
             after = blocks()
             wait_for("the recording of the last line", lambda: time.time() > lines[-1]["time"] + 0.1, 5)

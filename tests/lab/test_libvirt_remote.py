@@ -1,0 +1,158 @@
+"""A libvirt of another host, as a whole: by its URI alone, with that host's /proc, and when the line breaks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e import reference
+from tests.e2e.elsewhere import Elsewhere, Mounts, Port
+from tests.e2e.running import Proxtop
+from tests.e2e.test_truth import (
+    NS_TO_PERCENT,
+    Watch,
+    assert_half_busy,
+    assert_memory,
+    assert_process_io,
+    assert_sends,
+    assert_writes,
+    domain,
+    wait_busy,
+    watch,
+)
+from tests.lab.scenes import SEND_RATE, WRITE_RATE, LibvirtScene
+
+CYCLES = 7
+OF_LIBVIRT = ("cpu_total", "cpu_steal", "disk_writes", "disk_mbwrite", "disk_size_capacity", "net_transmittedBytes")
+"""What can't be had of a remote host while its libvirt is away."""
+
+
+@pytest.fixture(scope="module")
+def port(libvirt_guests: LibvirtScene) -> Iterator[Port]:
+    with Port() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def mounts(tmp_path_factory: pytest.TempPathFactory) -> Mounts:
+    return Mounts(tmp_path_factory.mktemp("host"))
+
+
+@pytest.fixture(scope="module")
+def remote(libvirt_guests: LibvirtScene, port: Port) -> Watch:
+    """By the URI alone."""
+    wait_busy(libvirt_guests.busy, 1)
+    return watch(libvirt_guests, "-c", port.uri, block=[libvirt_guests.odd], cycles=CYCLES, start=Elsewhere)
+
+
+@pytest.fixture(scope="module")
+def mounted(libvirt_guests: LibvirtScene, port: Port, mounts: Mounts) -> Watch:
+    """With that host's /proc and /sys."""
+    start = functools.partial(Elsewhere, mounts=mounts)
+    return watch(libvirt_guests, "-c", port.uri, block=[libvirt_guests.odd], cycles=CYCLES, start=start)
+
+
+def test_cpu_and_steal_of_a_remote_guest(remote: Watch, libvirt_guests: LibvirtScene) -> None:
+    assert_half_busy(remote, libvirt_guests.busy)
+
+
+def test_disk_and_network_of_a_remote_guest(remote: Watch, libvirt_guests: LibvirtScene) -> None:
+    assert_writes(remote, libvirt_guests.odd, "vda", on_device=False)
+    assert_sends(remote, libvirt_guests.odd)
+
+
+def test_memory_of_a_remote_guest(remote: Watch, libvirt_guests: LibvirtScene) -> None:
+    for guest in libvirt_guests:
+        vm = remote.vms(guest)[-1]
+        assert vm["ram_total"] == vm["ram_current"] == guest.spec.memory_mib * 1024
+        assert vm["ram_used"] == pytest.approx(reference.guest_used_kb(guest), rel=0.05)
+
+
+def test_what_a_remote_libvirt_does_not_tell_is_unknown_and_said(remote: Watch, libvirt_guests: LibvirtScene) -> None:
+    for line in [remote.first, *remote.lines]:
+        assert {line["degraded"][family].split(":")[1] for family in ("cpu", "mem", "disk", "net", "io", "psi")} == {
+            " needs that host's /proc (--procfs, --sysfs)"
+        }
+        assert {key: value for key, value in line["host"].items() if value not in (None, [])} == {}
+        for guest in libvirt_guests:
+            vm = domain(line, guest)
+            own = ("ram_rss", "ram_swap", "cpu_other_total", "cpu_other_steal", "disk_ioutil")
+            names = [name for name in vm if name.startswith(("io_", "psi_"))]
+            assert len(names) > 10
+            assert {vm[name] for name in (*own, *names)} == {None}
+            assert (vm.get("pid"), vm["threads"]) == (None, [])
+
+
+def test_with_its_procfs_a_remote_host_is_whole(mounted: Watch, libvirt_guests: LibvirtScene) -> None:
+    _, busy, odd = libvirt_guests
+    assert_half_busy(mounted, busy)
+    assert_sends(mounted, odd)
+    assert_writes(mounted, odd, "vda")
+    assert_process_io(mounted, odd)
+    for guest in libvirt_guests:
+        assert_memory(mounted, guest)
+        assert {vm["pid"] for vm in mounted.vms(guest)} == {guest.pid}
+        other = (mounted.counted(guest, "process") - mounted.counted(guest, "run")) * NS_TO_PERCENT
+        # of the process clock there are ticks alone: each cycle's figure is near it by one or two
+        assert mounted.mean(guest, "cpu_other_total") == pytest.approx(other, rel=0.1, abs=1)
+    for line in mounted.lines:
+        assert {key: line.get(key) for key in ("node", "degraded", "reason", "stale")} == {
+            "node": "far", "degraded": None, "reason": None, "stale": None,
+        }  # fmt: skip
+        assert line["host"]["host_name"] == "far"
+        assert {vcpu["vcpu_cpu"] is None for vcpu in domain(line, busy)["vcpus"]} == {False}
+        assert {row["role"] for row in domain(line, odd)["threads"]} >= {"emulator", "iothread"}
+
+
+def until(proxtop: Proxtop, condition: Callable[[dict[str, Any]], bool], most: int = 30) -> dict[str, Any]:
+    """The first line of which that is true."""
+    lines = []
+    for _ in range(most):
+        lines.append(proxtop.line().data)
+        if condition(lines[-1]):
+            break
+    else:
+        raise AssertionError(f"not within {most} lines: {lines[-1]}")
+    cycles = [line["cycle"] for line in lines]
+    assert cycles == list(range(cycles[0], cycles[0] + 500 * len(cycles), 500)), "a cycle is missing"
+    return lines[-1]
+
+
+def test_a_connection_that_breaks_and_comes_back(libvirt_guests: LibvirtScene, mounts: Mounts) -> None:
+    busy, odd = libvirt_guests.busy, libvirt_guests.odd
+    uuids = {guest.uuid for guest in libvirt_guests}
+
+    def written(line: dict[str, Any]) -> bool:
+        return domain(line, odd)["disk_mbwrite"] is not None
+
+    def gone(line: dict[str, Any]) -> bool:
+        return all(domain(line, odd)[name] is None for name in OF_LIBVIRT[2:5])
+
+    with Port() as port:
+        arguments = ("-f", "0.5", "-p", "json", "--verbose", "-c", port.uri)
+        with Elsewhere(*arguments) as alone, Elsewhere(*arguments, mounts=mounts) as beside:
+            for proxtop in (alone, beside):
+                assert proxtop.line().data["domains"]
+                until(proxtop, written)
+            port.shut()
+            lines = [until(proxtop, gone) for proxtop in (alone, beside)]
+            for line in lines:
+                assert {vm["UUID"] for vm in line["domains"]} >= uuids
+                assert "cannot connect" in line["reason"]
+                assert "cannot connect" in line["degraded"]["disk"]
+                assert domain(line, busy)["cpu_cores"] == 2
+            assert {domain(lines[0], odd)[name] for name in OF_LIBVIRT} == {None}
+            assert "cannot connect" in lines[0]["degraded"]["cpu"]
+            assert domain(lines[1], busy)["cpu_total"] > 5  # of /proc: nothing is amiss
+            assert domain(lines[1], odd)["net_transmittedBytes"] == pytest.approx(SEND_RATE, rel=0.5)
+            port.open()
+            for proxtop in (alone, beside):
+                line = until(proxtop, written)
+                assert "reason" not in line
+                assert domain(line, odd)["disk_mbwrite"] * (1 << 20) == pytest.approx(WRITE_RATE, rel=0.5)
+                assert domain(line, odd)["net_transmittedBytes"] == pytest.approx(SEND_RATE, rel=0.5)
+                assert 5 < domain(line, busy)["cpu_total"] < 60
+    assert "Traceback" not in alone.stderr + beside.stderr
