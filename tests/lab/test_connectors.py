@@ -18,7 +18,7 @@ from proxtop.connectors import processes as connector_processes
 from proxtop.connectors.libvirt import LibvirtConnector
 from proxtop.model import Domain, Domains, Statistics
 from tests.lab import Guest, Lab, Spec
-from tests.lab.host import wait_for
+from tests.lab.host import BRIDGE, wait_for
 from tests.lab.libvirt import virsh
 from tests.lab.scenes import READ_RATE, WRITE_RATE, BareScene, LibvirtScene, ProxmoxScene
 
@@ -186,7 +186,7 @@ def test_a_guest_that_hangs_unseen_is_found_left_out_and_taken_back(
     assert libvirt.statistics["block"].reason is None
 
 
-def test_a_disk_and_a_nic_that_are_plugged_in_appear_at_once(
+def test_a_disk_that_is_plugged_in_appears_at_once(
     libvirt_guests: LibvirtScene, libvirt: Driver, tmp_path: pathlib.Path
 ) -> None:
     guest = libvirt_guests.web
@@ -216,6 +216,28 @@ def test_a_disk_and_a_nic_that_are_plugged_in_appear_at_once(
     domain = libvirt.domain(guest)
     assert domain is not None
     assert [disk.name for disk in domain.disks] == ["vda"]
+
+
+def test_a_nic_that_is_plugged_in_appears_at_once(libvirt_guests: LibvirtScene, libvirt: Driver) -> None:
+    guest, mac = libvirt_guests.web, "52:54:00:1a:fe:02"
+    known = libvirt.domain(guest)
+    assert known is not None and known.nics is not None
+    virsh("attach-interface", guest.uuid, "bridge", BRIDGE, "--model", "virtio", "--mac", mac, "--live")
+    try:
+        begun = time.monotonic()
+        assert libvirt.connector.wait(5, libvirt.wake)
+        assert time.monotonic() - begun < 1
+        domain = libvirt.domain(guest)
+        assert domain is not None and domain.nics is not None
+        assert domain.nics[:-1] == known.nics
+        assert (domain.nics[-1].mac, domain.nics[-1].swapped) == (mac, True)
+        assert f"{domain.nics[-1].name} " in virsh("domiflist", guest.uuid)
+    finally:
+        wait_for("the guest to know its NIC", lambda: "eth1" in guest.run("ls /sys/class/net"), 20)
+        virsh("detach-interface", guest.uuid, "bridge", "--mac", mac, "--live")
+    wait_for("the NIC to be gone", lambda: mac not in virsh("domiflist", guest.uuid), 30)
+    assert libvirt.connector.wait(5, libvirt.wake)
+    assert libvirt.domain(guest) == known
 
 
 def test_a_guest_that_comes_and_goes_is_an_event(lab: Lab, libvirt_guests: LibvirtScene, libvirt: Driver) -> None:
