@@ -10,10 +10,16 @@ LAB_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients busybox-st
 	iproute2
 TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux
 
+# The lab needs root. What root builds for somebody else stays out of that user's tree.
+LAB := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo env PYTHONDONTWRITEBYTECODE=1 \
+	PROXTOP_LAB_CACHE=/var/tmp/proxtop-lab/cache)) $(PYTHON) -m tests.lab
+# Without libvirt's headers the last time: look again.
+AGAIN := $(if $(wildcard $(VENV)/.without-libvirt),again)
+
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab lab-stop test test-all lint docs clean lab-packages test-packages
+.PHONY: help run lab lab-stop test test-all lint docs clean lab-packages test-packages again
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,10 +28,11 @@ run: $(VENV)/.run ## install what is missing and start proxtop: make run ARGS="-
 	@$(BIN)/proxtop $(ARGS)
 
 lab: lab-packages ## boot small real guests with a known load, and leave them running
-	@$(PYTHON) -m tests.lab up
+	@$(LAB) up
+	@echo "make run shows them; make lab-stop ends them"
 
 lab-stop: ## end the guests of make lab, and what killed tests left
-	@$(PYTHON) -m tests.lab down
+	@$(LAB) down
 
 test: $(VENV)/.dev test-packages ## every test but the slow ones
 	@$(PYTEST) -m "not slow" $(ARGS)
@@ -48,12 +55,12 @@ clean: ## remove what was built: .venv, the lab's cache, tools' caches
 	@rm -rf $(VENV) .lab build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.run: pyproject.toml constraints.txt scripts/packages scripts/venv
+$(VENV)/.run: pyproject.toml constraints.txt scripts/packages scripts/venv $(AGAIN)
 	@scripts/packages $(RUN_PACKAGES)
 	@scripts/venv $(VENV) libvirt
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt scripts/packages scripts/venv
+$(VENV)/.dev: pyproject.toml constraints.txt scripts/packages scripts/venv $(AGAIN)
 	@scripts/packages $(RUN_PACKAGES)
 	@scripts/venv $(VENV) libvirt dev
 	@touch $(VENV)/.run $@
