@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,20 +13,22 @@ from tests.e2e import reference
 from tests.e2e.elsewhere import Elsewhere, Mounts, Port
 from tests.e2e.running import Proxtop
 from tests.e2e.test_truth import (
+    MB,
     NS_TO_PERCENT,
     Watch,
     assert_half_busy,
     assert_memory,
     assert_process_io,
     assert_sends,
-    assert_writes,
     domain,
     wait_busy,
     watch,
 )
+from tests.lab import Guest
 from tests.lab.scenes import SEND_RATE, WRITE_RATE, LibvirtScene
 
 CYCLES = 7
+BLOCK = 1 << 16
 OF_LIBVIRT = ("cpu_total", "cpu_steal", "disk_writes", "disk_mbwrite", "disk_size_capacity", "net_transmittedBytes")
 """What can't be had of a remote host while its libvirt is away."""
 
@@ -55,12 +58,26 @@ def mounted(libvirt_guests: LibvirtScene, port: Port, mounts: Mounts) -> Watch:
     return watch(libvirt_guests, "-c", port.uri, block=[libvirt_guests.odd], cycles=CYCLES, start=start)
 
 
+def assert_disk(seen: Watch, guest: Guest, device: str | None) -> None:
+    """O_DIRECT: what the guest writes, in blocks of 64 KiB, is what its process writes."""
+    written = seen.mean(guest, "disk_mbwrite") * MB
+    low, high = seen.bounds(f"{guest.name}.write_bytes", 0.03, least=20_000)
+    assert WRITE_RATE / 2 < low <= written <= high
+    assert seen.mean(guest, "disk_writes") == pytest.approx(written / BLOCK, rel=0.02)
+    assert seen.mean(guest, "disk_mbread") * MB < WRITE_RATE / 20
+    for vm in seen.vms(guest):
+        assert 0 < vm["disk_lat_wr"] < 1000
+        assert vm["disk_size_capacity"] == guest.spec.disk_mib * MB
+        assert [(disk["disk"], disk["disk_device"]) for disk in vm["disks"]] == [("vda", device)]
+        assert (vm["disk_ioutil"] is None) == (device is None)
+
+
 def test_cpu_and_steal_of_a_remote_guest(remote: Watch, libvirt_guests: LibvirtScene) -> None:
     assert_half_busy(remote, libvirt_guests.busy)
 
 
 def test_disk_and_network_of_a_remote_guest(remote: Watch, libvirt_guests: LibvirtScene) -> None:
-    assert_writes(remote, libvirt_guests.odd, "vda", on_device=False)
+    assert_disk(remote, libvirt_guests.odd, None)
     assert_sends(remote, libvirt_guests.odd)
 
 
@@ -90,7 +107,8 @@ def test_with_its_procfs_a_remote_host_is_whole(mounted: Watch, libvirt_guests: 
     _, busy, odd = libvirt_guests
     assert_half_busy(mounted, busy)
     assert_sends(mounted, odd)
-    assert_writes(mounted, odd, "vda")
+    assert odd.disk_path is not None
+    assert_disk(mounted, odd, reference.host_device(odd.disk_path))
     assert_process_io(mounted, odd)
     for guest in libvirt_guests:
         assert_memory(mounted, guest)
@@ -117,7 +135,7 @@ def until(proxtop: Proxtop, condition: Callable[[dict[str, Any]], bool], most: i
     else:
         raise AssertionError(f"not within {most} lines: {lines[-1]}")
     cycles = [line["cycle"] for line in lines]
-    assert cycles == list(range(cycles[0], cycles[0] + 500 * len(cycles), 500)), "a cycle is missing"
+    assert all(0 < after - before <= 2000 for before, after in itertools.pairwise(cycles)), f"it stood still: {cycles}"
     return lines[-1]
 
 
@@ -125,34 +143,40 @@ def test_a_connection_that_breaks_and_comes_back(libvirt_guests: LibvirtScene, m
     busy, odd = libvirt_guests.busy, libvirt_guests.odd
     uuids = {guest.uuid for guest in libvirt_guests}
 
-    def written(line: dict[str, Any]) -> bool:
-        return domain(line, odd)["disk_mbwrite"] is not None
+    def whole(line: dict[str, Any]) -> bool:
+        return "reason" not in line and all(domain(line, odd)[name] is not None for name in OF_LIBVIRT)
 
-    def gone(line: dict[str, Any]) -> bool:
-        return all(domain(line, odd)[name] is None for name in OF_LIBVIRT[2:5])
+    def lost(names: Sequence[str], families: Sequence[str]) -> Callable[[dict[str, Any]], bool]:
+        """Whether these figures are null, and the line says why."""
+
+        def condition(line: dict[str, Any]) -> bool:
+            said = [line.get("reason", ""), *(line.get("degraded", {}).get(family, "") for family in families)]
+            return all("cannot connect" in text for text in said) and {domain(line, odd)[name] for name in names} == {
+                None
+            }
+
+        return condition
 
     with Port() as port:
         arguments = ("-f", "0.5", "-p", "json", "--verbose", "-c", port.uri)
         with Elsewhere(*arguments) as alone, Elsewhere(*arguments, mounts=mounts) as beside:
             for proxtop in (alone, beside):
-                assert proxtop.line().data["domains"]
-                until(proxtop, written)
+                until(proxtop, whole)
             port.shut()
-            lines = [until(proxtop, gone) for proxtop in (alone, beside)]
+            lines = [
+                until(alone, lost(OF_LIBVIRT, ("cpu", "disk", "net"))),
+                until(beside, lost(OF_LIBVIRT[2:5], ("disk",))),
+            ]
             for line in lines:
                 assert {vm["UUID"] for vm in line["domains"]} >= uuids
-                assert "cannot connect" in line["reason"]
-                assert "cannot connect" in line["degraded"]["disk"]
                 assert domain(line, busy)["cpu_cores"] == 2
-            assert {domain(lines[0], odd)[name] for name in OF_LIBVIRT} == {None}
-            assert "cannot connect" in lines[0]["degraded"]["cpu"]
-            assert domain(lines[1], busy)["cpu_total"] > 5  # of /proc: nothing is amiss
-            assert domain(lines[1], odd)["net_transmittedBytes"] == pytest.approx(SEND_RATE, rel=0.5)
+            vm = domain(lines[1], busy)  # what /proc tells is still told
+            assert vm["cpu_total"] > 1 and vm["ram_rss"] > 0 and vm["net_transmittedBytes"] >= 0
             port.open()
             for proxtop in (alone, beside):
-                line = until(proxtop, written)
-                assert "reason" not in line
-                assert domain(line, odd)["disk_mbwrite"] * (1 << 20) == pytest.approx(WRITE_RATE, rel=0.5)
-                assert domain(line, odd)["net_transmittedBytes"] == pytest.approx(SEND_RATE, rel=0.5)
-                assert 5 < domain(line, busy)["cpu_total"] < 60
+                after = [until(proxtop, whole), *(line.data for line in proxtop.lines(3))]
+                for metric, rate in (("disk_mbwrite", WRITE_RATE / MB), ("net_transmittedBytes", SEND_RATE)):
+                    rates = [domain(line, odd)[metric] for line in after]
+                    assert sum(rates) / 4 == pytest.approx(rate, rel=0.6), f"{metric}: {rates}"
+                assert all(1 < domain(line, busy)["cpu_total"] < 60 for line in after)
     assert "Traceback" not in alone.stderr + beside.stderr

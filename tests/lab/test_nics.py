@@ -94,7 +94,7 @@ def test_a_nic_is_there_and_counted_from_the_next_cycle_on_and_gone_as_soon(libv
                     lines = lines_until(proxtop, sent)
                     lines += [line.data for line in proxtop.lines(4)]
                     rates = [nics(line)[MAC]["net_transmittedBytes"] for line in lines[-4:]]
-                    assert sum(rates) / 4 == pytest.approx(RATE, rel=0.25)
+                    assert sum(rates) / 4 == pytest.approx(RATE, rel=0.5)
                     for line in lines[-4:]:
                         for name in TOTALS:
                             assert domain(line, guest)[name] == pytest.approx(
