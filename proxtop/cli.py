@@ -1,4 +1,4 @@
-"""proxtop: options → attach to a bus → a printer."""
+"""proxtop: options → attach to a bus → the screen or a printer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from proxtop.catalog import DEFAULT_FAMILIES, FAMILIES
 from proxtop.options import Options, parse
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def _open_standard_files() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
+def _on_terminal() -> bool:
+    return os.isatty(0) and os.isatty(1)
+
+
 def _say(text: str) -> None:
     """One line on stderr; diagnostics never mix with data."""
     with contextlib.suppress(OSError):
@@ -88,9 +93,46 @@ class _Client:
 
     def run(self) -> int:
         """Finds or starts a bus and prints from it until the runs are done."""
+        if self._screen:
+            return self._show()
         with contextlib.ExitStack() as stack:
             bus = self._attach(stack)
             return _Loop(self._options, self._stop, bus, stack, self._note).run()
+
+    @property
+    def _screen(self) -> bool:
+        """Whether the screen was asked for: by name, or by a terminal where no printer is named."""
+        options = self._options
+        if options.printer is None:
+            return options.output == "stdout" and _on_terminal() and os.environ.get("TERM", "dumb") != "dumb"
+        if options.printer not in ("ncurses", "tui"):
+            return False
+        from proxtop.attach import AttachError
+
+        if options.output != "stdout":
+            raise AttachError(
+                f"-p {options.printer}: the screen goes to a terminal, not to {options.output}; name text, json or csv"
+            )
+        if not _on_terminal():
+            raise AttachError(f"-p {options.printer}: standard input and output are no terminal; use --printer=text")
+        return True
+
+    def _show(self) -> int:
+        """The full screen, on a bus as any printer."""
+        from proxtop.tui import app, link
+
+        options = self._options
+        families = tuple(FAMILIES) if options.families == DEFAULT_FAMILIES else options.families
+
+        def start(interval: float) -> PrivateFleet:
+            from proxtop.attach import PrivateFleet
+
+            return PrivateFleet(_setup(replace(options, frequency=interval, families=families)))
+
+        found = self._existing()
+        if found is None:
+            return app.run(options, link.private(start, options.frequency), start)
+        return app.run(options, link.Bus(found.endpoint, found.interval), start)
 
     def _note(self, text: str) -> None:
         """Says something once, and again only after something else."""
@@ -99,6 +141,19 @@ class _Client:
             _say(text)
 
     def _attach(self, stack: contextlib.ExitStack) -> _Bus:
+        """The bus to read from: one that there is, else our own."""
+        found = self._existing()
+        if found is not None:
+            return found
+        from proxtop import attach
+
+        fleet = attach.PrivateFleet(_setup(self._options))
+        stack.callback(fleet.close)
+        self._note(f"{self._unserved}; started a private fleet")
+        return _Bus(fleet.endpoint, self._options.frequency, None, fleet)
+
+    def _existing(self) -> _Bus | None:
+        """The bus that --bus names, or that of this host's fleet where it serves what was asked."""
         options = self._options
         from proxtop import attach
         from proxtop.bus import endpoints
@@ -114,10 +169,8 @@ class _Client:
             if shared is not None:
                 return shared
             why = self._unserved
-        fleet = attach.PrivateFleet(_setup(options))
-        stack.callback(fleet.close)
-        self._note(f"{why}; started a private fleet")
-        return _Bus(fleet.endpoint, options.frequency, None, fleet)
+        self._unserved = why
+        return None
 
     def _shared(self, endpoint: str, *, named: bool) -> _Bus | None:
         """The bus of a fleet that runs, None where it does not serve what was asked."""
@@ -204,9 +257,6 @@ class _Loop:
         self._lost = 0
         self._view = View.of(options)
         name = options.printer or "text"
-        if name in ("ncurses", "tui"):
-            note(f"-p {name}: this version has no screen; printing text")
-            name = "text"
         self._printer = printers.create(name, self._view)
         self._output = outputs.create(options)
         stack.callback(self._output.close)

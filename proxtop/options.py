@@ -52,7 +52,8 @@ Collectors (default: cpu, mem, disk, net, io):
       --host           Enable host identification metrics
 
 Output:
-  -p, --printer=       Output format: ncurses, text, json, csv, prometheus
+  -p, --printer=       Output format: ncurses (or tui), text, json, csv, prometheus
+                       (default: ncurses on a terminal, else text)
   -o, --output=        Output destination: stdout, file, tcp, udp (default: stdout)
       --target=        For 'file': path; for 'tcp'/'udp': host:port
       --vm=            Only these VMs: names or UUIDs, * ? [] match; comma-separated or repeated

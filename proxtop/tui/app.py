@@ -1,0 +1,401 @@
+"""The program on the terminal: prompt_toolkit for its modes, keys and sizes; the painter for what is on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import termios
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import zmq
+from prompt_toolkit.application import Application
+from prompt_toolkit.input import create_input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout import Container, Dimension, Layout, Window
+from prompt_toolkit.layout.mouse_handlers import MouseHandlers
+from prompt_toolkit.layout.screen import Screen, WritePosition
+from prompt_toolkit.output import ColorDepth, create_output
+from prompt_toolkit.styles import DummyStyle
+
+from proxtop.attach import AttachError
+from proxtop.options import Options
+from proxtop.tui import keys, settings, theme
+from proxtop.tui.frame import Frame
+from proxtop.tui.link import Bus, Source, StartFleet, private
+from proxtop.tui.live import Live
+from proxtop.tui.paint import Painter
+from proxtop.tui.screen import render
+from proxtop.tui.state import State
+from proxtop.tui.text import PLAIN_SPARKS, SPARKS
+from proxtop.view import View
+
+_ESCAPE_S = 0.03
+"""How long to wait for the rest of an escape sequence before Escape itself was meant."""
+_MOUSE = re.compile(r"\x1b\[<(\d+);(\d+);(\d+)([Mm])")
+_WHEEL = 3
+_NAMES = {"c-m": "enter", "c-i": "tab", "c-h": "backspace"}
+
+
+class _Nothing(Container):
+    """prompt_toolkit wants a layout; what is on the screen is the painter's."""
+
+    def __init__(self) -> None:
+        self.window = Window()
+
+    def reset(self) -> None:
+        """Nothing to reset."""
+
+    def preferred_width(self, max_available_width: int) -> Dimension:
+        """All there is."""
+        return Dimension()
+
+    def preferred_height(self, width: int, max_available_height: int) -> Dimension:
+        """All there is."""
+        return Dimension()
+
+    def write_to_screen(self, screen: Screen, mouse_handlers: MouseHandlers, write_position: WritePosition,
+                        parent_style: str, erase_bg: bool, z_index: int | None) -> None:  # fmt: skip
+        """Writes nothing."""
+
+    def get_children(self) -> list[Container]:
+        """The window that has the focus."""
+        return [self.window]
+
+
+class Ended(Exception):
+    """Ends the program: a line for the user, and the exit status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Program:
+    """One run of the screen on a bus."""
+
+    def __init__(self, options: Options, bus: Bus, start: StartFleet) -> None:
+        environ = os.environ
+        self._options = options
+        self._start = start
+        self._file = settings.path(environ)
+        first = State(human=options.human, verbose=options.verbose, interval=bus.interval or options.frequency)
+        loaded = settings.load(self._file, first)
+        self._state = replace(loaded.state, human=loaded.state.human or options.human)
+        self._thresholds = loaded.thresholds
+        simple = not theme.colour(environ)
+        narrow = bool(options.vms or options.netdev or options.storedev)
+        every = tuple(options.families) == Options().families
+        self._live = Live(
+            () if every else options.families, theme.Levels(loaded.thresholds), _sparks(environ.get("TERM", "")),
+            View(verbose=True, vms=options.vms, netdev=options.netdev, storedev=options.storedev) if narrow else None,
+            interval=self._state.interval, base=None if bus.fleet is not None else bus.interval,
+            notes=(loaded.warning,) if loaded.warning else (),
+        )  # fmt: skip
+        self._painter = Painter(theme.styles(colour=not simple), together=not simple)
+        self._frame: Frame | None = None
+        self._left = options.runs
+        self._crash: BaseException | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._source = Source(self._context, bus)
+        self._old: Source | None = None
+        self._app = self._application()
+
+    def _application(self) -> Application[None]:
+        bindings = KeyBindings()
+        bindings.add(Keys.Any, eager=True)(self._on_key)
+        app: Application[None] = Application(
+            layout=Layout(_Nothing()), key_bindings=bindings, full_screen=True, mouse_support=True,
+            style=DummyStyle(), include_default_pygments_style=False, color_depth=ColorDepth.DEPTH_1_BIT,
+            input=create_input(sys.stdin), output=create_output(sys.stdout), before_render=self._before_render,
+            after_render=self._after_render, terminal_size_polling_interval=None,
+        )  # fmt: skip
+        app.ttimeoutlen = _ESCAPE_S
+        return app
+
+    async def run(self) -> int:
+        """Until the user quits, a signal, or the end of the terminal."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_crash)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._exit)
+        self._watch(self._source)
+        self._adopt(self._source.bus)
+        loop.call_soon(self._on_data)
+        try:
+            await self._app.run_async(set_exception_handler=False)
+        except (EOFError, KeyboardInterrupt):
+            pass
+        finally:
+            buses = {self._source.bus.endpoint: self._source.bus}
+            self._drop(self._source)
+            if self._old is not None:
+                buses[self._old.bus.endpoint] = self._old.bus
+                self._drop(self._old)
+            for bus in buses.values():
+                self._dismiss(bus)
+            self._context.destroy(linger=0)
+        if self._crash is not None:
+            raise self._crash
+        return 0
+
+    def _exit(self) -> None:
+        if self._app.is_running and not self._app.is_done:
+            self._app.exit()
+
+    def _on_crash(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._crash = self._crash or context.get("exception") or RuntimeError(context["message"])
+        self._exit()
+
+    # The bus
+
+    def _watch(self, source: Source) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(source.socket.fileno(), self._on_data)
+        loop.add_reader(source.monitor.fileno(), self._on_monitor)
+
+    def _drop(self, source: Source) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(source.socket.fileno())
+        loop.remove_reader(source.monitor.fileno())
+        source.close()
+
+    def _adopt(self, bus: Bus) -> None:
+        """Listens to a fleet of our own."""
+        if bus.fleet is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(bus.said, self._on_messages, bus)
+            loop.add_reader(bus.fleet.ready, self._on_ready, bus)
+            loop.add_reader(bus.fleet.process, self._on_end, bus)
+
+    def _dismiss(self, bus: Bus) -> None:
+        """Ends a fleet of our own."""
+        if bus.fleet is not None:
+            loop = asyncio.get_running_loop()
+            for descriptor in (bus.said, bus.fleet.ready, bus.fleet.process):
+                loop.remove_reader(descriptor)
+            bus.end()
+
+    def _on_data(self) -> None:
+        """Cycles have come: those of the newest source count; the one before it ends with the first of them."""
+        loop = asyncio.get_running_loop()
+        found = list(self._source.take())
+        if self._old is not None:
+            if found:
+                self._drop(self._old)
+                if self._old.bus is not self._source.bus:
+                    self._dismiss(self._old.bus)
+                self._old = None
+            else:
+                found = list(self._old.take())
+        now = time.monotonic()
+        for stamp, snapshot in found:
+            if self._left:
+                self._live.add(stamp, snapshot, now)
+                self._left -= self._left > 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if (wait := self._source.snapshots.wait()) is not None:
+            self._deadline = loop.call_later(wait + 0.001, self._on_data)
+        if found:
+            self._live.link = ""
+            self._set_alarm()
+            self._invalidate()
+            if not self._left:
+                self._exit()
+
+    def _set_alarm(self) -> None:
+        """Wakes up when what is shown becomes old, then each second: its age is on the screen."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if (old := self._live.old_at()) is not None:
+            wait = max(old - time.monotonic(), 0.0) or 1.0
+            self._alarm = asyncio.get_running_loop().call_later(wait, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._set_alarm()
+        self._invalidate()
+
+    def _on_monitor(self) -> None:
+        for source in (self._source, self._old):
+            if source is not None and source.watch():
+                self._live.link = source.problem
+                self._invalidate()
+
+    def _on_messages(self, bus: Bus) -> None:
+        found = bus.messages()
+        if found is None:
+            asyncio.get_running_loop().remove_reader(bus.said)
+        elif found:
+            self._state = replace(self._state, note=found[-1])
+            self._invalidate()
+
+    def _on_ready(self, bus: Bus) -> None:
+        """Our fleet's first word: the hypervisor answers, or why it does not."""
+        assert bus.fleet is not None
+        word = os.read(bus.fleet.ready, 4096).decode(errors="replace").strip()
+        asyncio.get_running_loop().remove_reader(bus.fleet.ready)
+        if word.startswith("error "):
+            raise Ended(word.removeprefix("error "), 2)
+
+    def _on_end(self, bus: Bus) -> None:
+        raise Ended("; ".join(["the private fleet ended", *(bus.messages() or [])]), 1)
+
+    def _retune(self, interval: float) -> None:
+        """Cycles of another length: multiples of the fleet's are computed here, on others our own fleet starts anew."""
+        bus, live = self._source.bus, self._live
+        newest = next(iter(live.newest.values()), None)
+        ratio = interval / bus.interval if bus.interval else 0.0
+        if newest is None or len(live.newest) > 1 or (bus.fleet is None and not _whole(ratio)):
+            self._state = replace(self._state, interval=live.interval, note="the interval can't be changed on this bus")
+            return
+        stamp, snapshot = newest
+        recompute = None if abs(ratio - 1) < 1e-6 else (stamp.node, snapshot.families, interval)
+        if not _whole(ratio):
+            try:
+                bus, recompute = private(self._start, interval), None
+            except AttachError as error:
+                self._state = replace(self._state, interval=live.interval, note=str(error))
+                return
+            self._adopt(bus)
+        fresh = Source(self._context, bus, recompute)
+        if self._old is None:
+            self._old = self._source
+        else:  # one change after the other, before any cycle came: what was shown stays until one comes
+            self._drop(self._source)
+            if self._source.bus not in (bus, self._old.bus):
+                self._dismiss(self._source.bus)
+        self._source = fresh
+        self._watch(fresh)
+        live.interval = interval
+        self._set_alarm()
+        asyncio.get_running_loop().call_soon(self._on_data)
+
+    # Keys and the mouse
+
+    def _on_key(self, event: KeyPressEvent) -> None:
+        for key in event.key_sequence:
+            if key.key == Keys.Vt100MouseEvent:
+                self._on_mouse(key.data)
+            elif key.key == Keys.ControlZ:
+                self._app.suspend_to_background()
+            elif key.key == Keys.ControlL:
+                self._app.renderer.clear()
+            elif key.key == Keys.BracketedPaste:
+                for char in key.data if self._state.typing else "":
+                    self._become(keys.press(char, self._state, self._current()))
+            else:
+                name = str(getattr(key.key, "value", key.key))
+                self._become(keys.press(_NAMES.get(name, name), self._state, self._current()))
+
+    def _on_mouse(self, data: str) -> None:
+        match = _MOUSE.fullmatch(data)
+        if match is None:
+            return
+        button, x, y = int(match[1]), int(match[2]) - 1, int(match[3]) - 1
+        state, frame = self._state, self._current()
+        if button in (64, 65):
+            step = -1 if button == 64 else 1
+            if state.overlay:
+                self._become(keys.press("up" if step < 0 else "down", state, frame))
+            else:
+                self._become(keys.scrolled(state, frame, step * _WHEEL))
+        elif button == 0 and match[4] == "M" and not state.overlay:
+            self._become(keys.clicked(state, frame, x, y))
+
+    def _become(self, state: State) -> None:
+        """Shows another state, and does what it asks for beside."""
+        before = self._state
+        if state == before:
+            return
+        self._state = state
+        if state.quit:
+            self._exit()
+        if state.saves != before.saves:
+            self._state = replace(self._state, note=settings.save(self._file, state, self._thresholds))
+        if state.interval != before.interval:
+            self._retune(state.interval)
+        self._invalidate()
+
+    # The screen
+
+    def _invalidate(self) -> None:
+        self._frame = None
+        self._app.invalidate()
+
+    def _current(self) -> Frame:
+        """The screen of now."""
+        if self._frame is None:
+            size = self._app.output.get_size()
+            scene = self._live.scene(self._state, time.monotonic())
+            self._frame = render(self._state, scene, size.columns, size.rows)
+        return self._frame
+
+    def _before_render(self, app: Application[None]) -> None:
+        if app.renderer.last_rendered_screen is None:  # cleared: the first time, another size, back from a shell
+            self._painter.forget()
+            self._frame = None
+
+    def _after_render(self, app: Application[None]) -> None:
+        if app.is_done:
+            return
+        frame = self._current()
+        text = self._painter.paint(frame.lines, frame.width)
+        if text:
+            app.output.write_raw(text)
+            app.output.flush()
+
+
+def _whole(ratio: float) -> bool:
+    return ratio > 0.5 and abs(ratio - round(ratio)) < 1e-6
+
+
+def _sparks(term: str) -> str:
+    """Block elements, where the terminal can be believed to have them."""
+    encoding = (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "")
+    return SPARKS if encoding == "utf8" and not term.startswith(("vt", "linux", "dumb", "ansi")) else PLAIN_SPARKS
+
+
+def run(options: Options, bus: Bus, start: StartFleet) -> int:
+    """Runs the screen; returns the exit status. Whatever happens, the terminal is as it was before."""
+    try:
+        return asyncio.run(Program(options, bus, start).run())
+    except Ended as end:
+        raise AttachError(str(end), end.status) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, a user gets one line, not a traceback
+        if isinstance(error, OSError) and _terminal_lost():
+            return 0
+        raise AttachError(_crash_line(error), 1) from None
+
+
+def _terminal_lost() -> bool:
+    """Whether there is no terminal any more; what is written from now on goes nowhere."""
+    try:
+        termios.tcgetattr(1)
+        return False
+    except (termios.error, OSError):
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        return True
+
+
+def _crash_line(error: BaseException) -> str:
+    trace = error.__traceback__
+    where = ""
+    while trace is not None:
+        where = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    words: Sequence[str] = str(error).split()
+    return f"internal error: {type(error).__name__}: {' '.join(words)}{where}; please report it"

@@ -1,0 +1,315 @@
+"""State and scene and size → a screen: lines of styled text. Pure: the same in, the same out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from proxtop.catalog import Metric
+from proxtop.tui import cells, detail, fields, help, hurts, table, views, words
+from proxtop.tui.frame import Frame
+from proxtop.tui.scene import Scene
+from proxtop.tui.state import State
+from proxtop.tui.table import Line
+from proxtop.tui.text import fit, width
+
+MIN_WIDTH, MIN_HEIGHT = 40, 8
+_PANEL_FROM = 14
+_HINTS = "Enter open  e expand  / filter  w who hurts whom  Space pause  f fields  ? help  q quit"
+_VM_HINTS = "Esc back  Left Right other VM  Up Down scroll  Space pause  [ ] back and forth  u units"
+_FIELD_GAP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The table: its lines in sight, the row of each, all rows, where it stands; `head` is the line above it."""
+
+    head: Line
+    lines: list[Line]
+    owners: list[str]
+    ids: list[str]
+    top: int
+    length: int
+    heads: tuple[tuple[int, int, str], ...] = ()
+
+
+def render(state: State, scene: Scene, columns: int, rows: int) -> Frame:
+    """The screen of that many columns and rows."""
+    families = scene.families(state.view)
+    shown = views.shown(state.view, families, state.fields, verbose=state.verbose)
+    host = _host_metrics(state, families)
+    if columns < MIN_WIDTH or rows < MIN_HEIGHT:
+        return _too_small(scene, columns, rows, shown)
+    panel = _panel(state, scene, host, columns, rows)
+    foot = _foot(state, scene, columns)
+    page = rows - 1 - len(panel) - 1 - len(foot)
+    body = _body(state, scene, shown, columns, page)
+    lines = [_status(state, scene, columns, len(body.ids)), *panel, body.head, *body.lines]
+    lines += [[]] * (rows - len(foot) - len(lines))
+    lines += foot
+    chosen = fields.entries(state.view, families, shown) + views.host_fields(state.view, families)
+    frame = Frame(
+        lines=lines, scene=scene, width=columns, ids=body.ids, owners=body.owners, first=2 + len(panel),
+        heads=body.heads, head=1 + len(panel), top=body.top, page=page, length=body.length, columns=shown,
+        fields=chosen, host=host,
+    )  # fmt: skip
+    if state.overlay == "help":
+        _lay(frame, help.box(state.cursor, columns, rows - 2), 1)
+    elif state.overlay == "fields":
+        _lay(frame, fields.box(state, chosen, shown, host, rows - 2, min(columns, 100)), 1)
+    return frame
+
+
+def _too_small(scene: Scene, columns: int, rows: int, shown: tuple[Metric, ...]) -> Frame:
+    say = [f"too small: {columns}x{rows}", f"{MIN_WIDTH}x{MIN_HEIGHT} at least"]
+    lines: list[Line] = [[("", fit(text, columns))] for text in say[:rows]]
+    lines += [[]] * (rows - len(lines))
+    return Frame(lines, scene, columns, [], [], rows, (), 0, 0, 1, 0, shown)
+
+
+def _host_metrics(state: State, families: tuple[str, ...]) -> tuple[Metric, ...]:
+    names = state.host.get(state.view)
+    if names is None:
+        names = views.first_host(state.view, families)
+    return tuple(metric for metric in views.host_fields(state.view, families) if metric.name in names)
+
+
+def _status(state: State, scene: Scene, columns: int, count: int) -> Line:
+    """The status bar."""
+    view = views.VIEWS[state.view]
+    what = "VMs" if view.scope == "vm" else "Devices"
+    snapshot = scene.snapshot
+    if snapshot is None:
+        total = "-"
+    elif view.scope == "vm":
+        total = str(len(snapshot.tables["vm"].ids))
+        if state.filter:
+            total = f"{count} of {total}"
+    else:
+        total = str(count)
+    parts = ["proxtop", f"Refresh: {state.interval:.1f}s", f"View: {view.title}{' [H]' if state.human else ''}",
+             f"{what}: {total}"]  # fmt: skip
+    if len(scene.nodes) > 1 and scene.stamp is not None:
+        parts.append(f"Host: {scene.stamp.node} ({scene.nodes.index(scene.stamp.node) + 1}/{len(scene.nodes)}, Tab)")
+    if scene.behind is not None and scene.stamp is not None:
+        clock = time.strftime("%H:%M:%S", time.localtime(scene.stamp.time))
+        parts.append(f"PAUSED at {clock} (-{words.seconds(scene.behind)})")
+    elif scene.age is not None:
+        parts.append(f"OLD: {words.seconds(scene.age)}")
+    parts.append("Press ? help")
+    return [("status", fit(" | ".join(parts), columns))]
+
+
+def _panel(state: State, scene: Scene, host: tuple[Metric, ...], columns: int, rows: int) -> list[Line]:
+    """The host's figures: name and value in places that depend on the names and the width only."""
+    if rows < _PANEL_FROM or not host or state.overlay == "vm":
+        return []
+    most = max(2, rows // 8)
+    snapshot = scene.snapshot
+    values = snapshot.tables["host"].columns if snapshot is not None and "host" in snapshot.tables else {}
+    title = "HOST METRICS"
+    lines: list[Line] = [[("title", title)]]
+    used = columns
+    for metric in host:
+        column = values.get(metric.name)
+        value = column[0] if column else None
+        size = 24 if metric.kind == "info" else cells.cells(metric, human=state.human)
+        taken = len(metric.name) + 2 + size
+        if used + _FIELD_GAP + taken > columns:
+            if len(lines) > most:
+                break
+            lines.append([])
+            used = 0
+        elif used:
+            lines[-1].append(("", " " * _FIELD_GAP))
+            used += _FIELD_GAP
+        text = cells.text(metric, value, human=state.human)
+        style = "dim" if value is None else scene.levels.style(metric.name, value)
+        if scene.age is not None:
+            style = "dim"
+        shown = text if width(text) <= size else cells.cell(metric, value, size, human=state.human)
+        lines[-1] += [("", f"{metric.name}: "), (style, shown), ("", " " * max(0, size - width(shown)))]
+        used += taken
+    return lines
+
+
+def _detail(state: State, scene: Scene, columns: int, page: int) -> Body:
+    """The page of one VM, scrolled by the cursor."""
+    lines = detail.page(state, scene, columns)
+    top = max(0, min(state.cursor, len(lines) - 1 - page))
+    more = len(lines) - 1 - page - top
+    head = lines[0] if more <= 0 else [("title", fit(lines[0][0][1], columns - 12)), ("part", f"{more:4} below v")]
+    ids = table.rows(scene.snapshot, state).ids
+    return Body(
+        cut(head, 0, columns), [cut(line, 0, columns) for line in lines[1 + top :][:page]], [], ids, 0, len(ids)
+    )
+
+
+def _contention(state: State, scene: Scene, columns: int, page: int) -> Body:
+    """Who hurts whom; only the lines in sight are worked out."""
+    head = hurts.header(columns)
+    if scene.snapshot is None or not scene.snapshot.tables["vm"].ids:
+        return Body(head, _words(words.empty(state, scene, 0), columns), [], [], 0, 0)
+    found = hurts.find(scene, state)
+    if not found.waits:
+        return Body(head, _words(hurts.nobody(scene), columns), [], [], 0, 0)
+    ids = list(dict.fromkeys(wait.vm for wait in found.waits))
+    top = max(0, min(state.top, len(found.waits) - page))
+    chosen = [place for place, wait in enumerate(found.waits) if wait.vm == state.selected]
+    if chosen and not top <= chosen[0] < top + page:
+        top = chosen[0] if chosen[0] < top else chosen[0] - page + 1
+    lines, owners = [], []
+    for wait in found.waits[top : top + page]:
+        line = hurts.row(found, wait, scene, columns)
+        lines.append(_selected(line, columns) if wait.vm == state.selected else line)
+        owners.append(wait.vm)
+    return Body(head, lines, owners, ids, top, len(found.waits))
+
+
+def _body(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, page: int) -> Body:
+    if state.overlay == "vm":
+        return _detail(state, scene, columns, page)
+    if state.view == "contention":
+        return _contention(state, scene, columns, page)
+    found = table.rows(scene.snapshot, state)
+    plan = table.layout(shown, columns, state.left, human=state.human)
+    heads = tuple((x, x + size, metric.name) for metric, x, size in plan.columns)
+    head = _head(table.header(plan, state), plan, columns)
+    if not found.order or scene.snapshot is None:
+        return Body(head, _words(words.empty(state, scene, found.total), columns), [], [], 0, 0, heads)
+    virtual = _lines(state, scene, found)
+    top = _top(state, found, virtual, page)
+    lines: list[Line] = []
+    owners: list[str] = []
+    extra: dict[str, list[Line]] = {}
+    for place, part in virtual[top : top + page]:
+        owner = found.table.ids[place]
+        if part < 0:
+            mark = "-" if owner in state.expanded else " "
+            line = table.row(found, place, plan, scene.levels, human=state.human, mark=mark)
+            if owner == state.selected:
+                line = _selected(line, columns)
+        else:
+            if owner not in extra:
+                scope = views.VIEWS[state.view].part
+                extra[owner] = table.part_rows(scene.snapshot, scope, owner, plan, scene.levels, human=state.human)
+            line = extra[owner][part]
+        if scene.age is not None:
+            line = [("selected" if style == "selected" else "dim", text) for style, text in line]
+        lines.append(line)
+        owners.append(owner)
+    return Body(head, lines, owners, found.ids, top, len(virtual), heads)
+
+
+def _lines(state: State, scene: Scene, found: table.Rows) -> list[tuple[int, int]]:
+    """The table's lines: (place of the row, -1), then (place, n) for each of its parts where it is expanded."""
+    ids = found.table.ids
+    expanded = state.expanded.intersection(found.ids) if views.VIEWS[state.view].scope == "vm" else frozenset()
+    if not expanded or scene.snapshot is None:
+        return [(place, -1) for place in found.order]
+    scope = views.VIEWS[state.view].part
+    counts = {row: len(table.parts(scene.snapshot, scope, row)) for row in expanded}
+    lines = []
+    for place in found.order:
+        lines.append((place, -1))
+        lines += [(place, part) for part in range(counts.get(ids[place], 0))]
+    return lines
+
+
+def _top(state: State, found: table.Rows, virtual: list[tuple[int, int]], page: int) -> int:
+    """The first visible line: as scrolled, but never past the end, and the selected row stays in sight."""
+    top = max(0, min(state.top, len(virtual) - page))
+    if state.selected is None:
+        return top
+    ids = found.table.ids
+    for line, (place, part) in enumerate(virtual):
+        if part < 0 and ids[place] == state.selected:
+            return line if line < top else max(top, line - page + 1)
+    return top
+
+
+def _head(line: Line, plan: table.Layout, columns: int) -> Line:
+    before, after = plan.more
+    note = f"{'<' + str(before) if before else ''}{' ' if before and after else ''}{str(after) + '>' if after else ''}"
+    used = sum(len(text) for _, text in line)
+    room = columns - used
+    if room < 0:
+        return [*line[:-1]] if line else line
+    return [*line, ("head", note.rjust(room) if len(note) <= room else " " * room)]
+
+
+def _selected(line: Line, columns: int) -> Line:
+    """The row with the selection over it; warnings keep their own look."""
+    marked = [(style if style in ("warn", "crit") else "selected", text) for style, text in line]
+    used = sum(width(text) for _, text in line)
+    return [*marked, ("selected", " " * (columns - used))] if used < columns else marked
+
+
+def _words(text: list[str], columns: int) -> list[Line]:
+    return [
+        [],
+        *([("", " "), ("title" if not number else "", fit(line, columns - 1))] for number, line in enumerate(text)),
+    ]
+
+
+def _foot(state: State, scene: Scene, columns: int) -> list[Line]:
+    """The line of problems, where there are any, and the line of hints, of a note or of what is being typed."""
+    lines: list[Line] = []
+    found = words.problems(scene, state.view)
+    if found and scene.snapshot is not None:
+        bad = bool(scene.link) or scene.age is not None
+        lines.append([("bad" if bad else "note", fit(" " + "; ".join(found), columns))])
+    if state.typing:
+        lines.append([("key", "/"), ("", fit(state.filter + "_", columns - 1))])
+    elif state.note:
+        lines.append([("note", fit(" " + state.note, columns))])
+    elif state.overlay == "vm":
+        lines.append([("dim", fit(_VM_HINTS, columns))])
+    else:
+        text = f"filter: {state.filter} (Esc clears)  {_HINTS}" if state.filter else _HINTS
+        lines.append([("dim", fit(text, columns))])
+    return lines
+
+
+def cut(line: Line, start: int, end: int) -> Line:
+    """The cells from `start` to before `end` of a line, padded where it is shorter; a wide character that is cut in
+    two becomes blanks."""
+    found: Line = []
+    x = 0
+    for style, text in line:
+        size = width(text)
+        if x + size <= start or x >= end:
+            x += size
+            continue
+        if start <= x and x + size <= end:
+            found.append((style, text))
+            x += size
+            continue
+        kept = []
+        for char in text:
+            step = width(char)
+            if x >= start and x + step <= end:
+                kept.append(char)
+            elif x < end and x + step > start:
+                kept.append(" " * (min(x + step, end) - max(x, start)))
+            x += step
+        found.append((style, "".join(kept)))
+    got = sum(width(text) for _, text in found)
+    if got < end - start:
+        found.append(("", " " * (end - start - got)))
+    return found
+
+
+def _lay(frame: Frame, box: list[Line], top: int) -> None:
+    """Lays a box over the middle of the screen, from that line on; on a narrow screen over all of it."""
+    size = max((sum(width(text) for _, text in line) for line in box), default=0)
+    left = (frame.width - size) // 2 - 1
+    for number, line in enumerate(box[: len(frame.lines) - 1 - top]):
+        whole = cut(line, 0, size)
+        if left < 4:
+            frame.lines[top + number] = cut(whole, 0, frame.width)
+            continue
+        under = frame.lines[top + number]
+        frame.lines[top + number] = [
+            *cut(under, 0, left), ("", " "), *whole, ("", " "), *cut(under, left + size + 2, frame.width)
+        ]  # fmt: skip
