@@ -1,0 +1,91 @@
+"""Whole screens from recorded snapshots, at 80x24 and 160x50."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tui.drawn import SIZES, Drawn, check
+from tests.tui.recorded import altered, recorded
+
+SCREENS: dict[str, tuple[str, ...]] = {
+    "all": (),
+    "cpu": ("c",),
+    "memory": ("m",),
+    "disk": ("d",),
+    "network": ("n",),
+    "io": ("i",),
+    "nics": ("p",),
+    "disks": ("s",),
+    "lvm": ("l",),
+    "multipath": ("x",),
+    "help": ("?",),
+    "fields": ("c", "f", "j", "j"),
+    "human": ("u", "m"),
+    "vm": ("down", "down", "enter"),
+    "contention-none": ("w",),
+    "expanded": ("c", "down", "e"),
+    "filter": ("/", "i", "o"),
+    "nothing-matches": ("/", "z", "z"),
+    "paused": ("[",),
+}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+@pytest.mark.parametrize("name", SCREENS)
+def test_a_screen_is_as_it_was(name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    check(Drawn(size).press(*SCREENS[name]), name, monkeypatch)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_a_screen_of_trouble_is_as_it_was(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    stamp, snapshot = recorded()[-1]
+    for name, values in (
+        ("lab-busy", {"name": "データベース-本番-0001", "cpu_steal": 12.0}),
+        ("lab-io", {"disk_lat_avg": 31.5, "ram_used": 79000}),
+        ("lab-idle", {"name": "e\u0301tage\u0300re", "cpu_steal": 6.5, "cpu_total": None}),
+    ):
+        snapshot = altered(snapshot, "vm", name, **values)
+    drawn = Drawn(size, [(stamp, snapshot)])
+    drawn.now += 7
+    drawn.live.link = "connection lost, trying again: ipc:///run/proxtop/subscribe.sock"
+    check(drawn, "trouble", monkeypatch)
+
+
+def test_the_status_bar_is_the_documented_one() -> None:
+    assert Drawn().lines[0] == "proxtop | Refresh: 2.0s | View: ALL | VMs: 3 | Press ? help"
+    assert Drawn().press("u").lines[0] == "proxtop | Refresh: 2.0s | View: ALL [H] | VMs: 3 | Press ? help"
+
+
+@pytest.mark.parametrize("size", [(20, 5), (1, 1), (39, 24), (80, 7)])
+def test_a_small_terminal_is_told_so(size: tuple[int, int]) -> None:
+    drawn = Drawn(size).press("down", "e", "?", "f", "enter")
+    assert len(drawn.frame.lines) == size[1]
+    assert "too small: 20x5" in Drawn((20, 5)).text
+
+
+@pytest.mark.parametrize("columns", [40, 57, 80, 131, 200, 300])
+@pytest.mark.parametrize("keys", [(), ("?",), ("f",), ("w",), ("enter",), ("c", "down", "e"), ("u", "s")])
+def test_no_line_is_longer_than_the_screen(columns: int, keys: tuple[str, ...]) -> None:
+    from proxtop.tui.text import width
+
+    frame = Drawn((columns, 24)).press(*keys).frame
+    assert max(sum(width(text) for _, text in line) for line in frame.lines) <= columns
+
+
+def test_columns_do_not_move_with_their_numbers() -> None:
+    drawn = Drawn((160, 50))
+    head = drawn.lines[drawn.frame.head]
+    stamp, snapshot = recorded()[-1]
+    for value in (0.0, 99999.9, 12345678901.0, None):
+        drawn.feed(stamp, altered(snapshot, "vm", "lab-io", net_transmittedBytes=value, disk_size_capacity=10**16))
+        assert drawn.lines[drawn.frame.head] == head
+        ends = [end for _, end, _ in drawn.frame.heads]
+        row = drawn.lines[drawn.frame.first].ljust(160)
+        assert all(row[end] == " " for end in ends[1:-1]), row
+
+
+def test_unknown_is_a_dash_and_never_zero() -> None:
+    stamp, snapshot = recorded()[-1]
+    drawn = Drawn(cycles=[(stamp, altered(snapshot, "vm", "lab-busy", cpu_total=None, cpu_steal=None))]).press("c")
+    row = next(line for line in drawn.lines if "lab-busy" in line)
+    assert row.split()[2:4] == ["-", "-"]
