@@ -19,7 +19,7 @@ AGAIN := $(if $(wildcard $(VENV)/.without-libvirt),again)
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab lab-stop test test-all lint docs clean lab-packages test-packages again
+.PHONY: help run lab lab-stop test test-all lint bench docs clean lab-packages test-packages again
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ lint: $(VENV)/.dev ## style, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/mypy --explicit-package-bases tests/conftest.py $(filter-out tests/lab/test_%,$(wildcard tests/lab/*.py))
 	@$(BIN)/lint-imports
+
+bench: $(VENV)/.dev test-packages ## what the screen costs with 500 VMs: figures, in ms of CPU
+	@$(BIN)/python -m bench.tui $(ARGS)
 
 docs: $(VENV)/.run ## write docs/metrics.md anew from the catalog
 	@$(BIN)/python -m proxtop.catalog > docs/metrics.md.new
