@@ -6,6 +6,7 @@ import math
 
 from proxtop.catalog import Metric
 from proxtop.model import Value
+from proxtop.tui.text import fit
 
 UNKNOWN = "-"
 
@@ -50,6 +51,8 @@ def cell(metric: Metric, value: Value, size: int, *, human: bool) -> str:
     shown = text(metric, value, human=human)
     if len(shown) > size and isinstance(value, int | float):
         shown = _scaled(float(value), 1000, _SCALE)
+    if not shown.isascii():
+        return fit(shown, size)
     return shown.rjust(size) if len(shown) <= size else shown[: size - 1] + "~"
 
 

@@ -170,7 +170,7 @@ class _Draw:
                 continue
             spark = sparkline(_thinned(values, step), high=high, sparks=self._scene.sparks)
             ends = " .. ".join(cells.text(metric, value, human=self._human) for value in (min(known), max(known)))
-            unit = "" if self._human and metric.unit != "%" else f" {metric.unit}"
+            unit = "" if ends[-1].isalpha() else f" {metric.unit}"
             lines.append([
                 ("title", fit("MINUTE" if not lines else "", _LABEL_CELLS)), ("part", fit(metric.label, 9)),
                 ("key", spark.rjust(_SPARK_CELLS)), ("", f"  {ends}{unit}"),

@@ -44,7 +44,7 @@ def render(state: State, scene: Scene, columns: int, rows: int) -> Frame:
     foot = _foot(state, scene, columns)
     page = rows - 1 - len(panel) - 1 - len(foot)
     body = _body(state, scene, shown, columns, page)
-    lines = [_status(state, scene, columns, len(body.ids)), *panel, body.head, *body.lines]
+    lines = [_status(state, scene, columns, len(body.ids)), *panel, body.head, *body.lines[:page]]
     lines += [[]] * (rows - len(foot) - len(lines))
     lines += foot
     chosen = fields.entries(state.view, families, shown) + views.host_fields(state.view, families)
@@ -113,7 +113,7 @@ def _panel(state: State, scene: Scene, host: tuple[Metric, ...], columns: int, r
     for metric in host:
         column = values.get(metric.name)
         value = column[0] if column else None
-        size = 24 if metric.kind == "info" else cells.cells(metric, human=state.human)
+        size = 16 if metric.kind == "info" else cells.cells(metric, human=state.human)
         taken = len(metric.name) + 2 + size
         if used + _FIELD_GAP + taken > columns:
             if len(lines) > most:

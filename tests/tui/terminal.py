@@ -90,7 +90,7 @@ class Terminal:
 
     def screen(self, *, codes: bool = False) -> str:
         """What is on the screen; with escape codes where `codes`."""
-        return self.tmux("capture-pane", "-p", *(["-e"] if codes else []))
+        return self.tmux("capture-pane", "-p", *(["-e", "-N"] if codes else []))
 
     @property
     def lines(self) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
 
 from proxtop.tui import keys
 from proxtop.tui.state import Sort, State
+from proxtop.tui.theme import THRESHOLDS
 from tests.tui.drawn import Drawn
 from tests.tui.recorded import altered, many, recorded
 
@@ -213,3 +216,16 @@ def test_tab_goes_to_the_next_host() -> None:
     drawn = Drawn(cycles=[(stamp, snapshot), (replace(stamp, node="pve2"), snapshot)])
     assert "Host: pve1 (1/2, Tab)" in drawn.lines[0]
     assert "Host: pve2 (2/2, Tab)" in drawn.press("tab").lines[0]
+
+
+def test_the_documentation_has_the_table_that_the_keys_work_by() -> None:
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "tui.md").read_text()
+    for key in keys.MAIN:
+        labels = " ".join(f"`{label}`" for label in key.label.split())
+        assert f"| {labels} | {key.help} |" in text
+
+
+def test_the_documentation_has_the_thresholds_that_count() -> None:
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "tui.md").read_text()
+    for name, (warning, alarm) in THRESHOLDS.items():
+        assert f"| `{name}` | {warning:g} | {alarm:g} |" in text
