@@ -49,7 +49,8 @@ def say(text: str) -> None:
 
 class Output:
     """A queue in front of one sink. `dropped` counts the cycles that were given up; `limit` is the most bytes that a
-    piece of a record may have, None without a limit. No method but flush waits for the sink."""
+    piece of a record may have, None without a limit. No method but flush waits for the sink. `incomplete` tells, once
+    closed, whether something that counts did not arrive: any cycle, the last one where only the newest matters."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Output:
     ) -> None:
         self.limit = limit
         self.dropped = 0
+        self.incomplete = False
         self._sink = sink
         self._max_records, self._max_bytes = max_records, max_bytes
         self._report, self._jitter, self._first_pause = report, jitter, first_pause
@@ -71,10 +73,12 @@ class Output:
         self._bytes = 0
         self._busy = False
         self._closed = False
+        self._ended = False
         self._failing = False
         self._unsendable = False
         self._flushing = False
         self._confirmed = True
+        self._unproven = False
         self._told = 0
         self._change = threading.Condition()
         self._gone = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -112,6 +116,7 @@ class Output:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._change:
             self._confirmed = self._thread is None
+            self._unproven = False
             self._flushing = True
             self._change.notify_all()
             try:
@@ -120,6 +125,7 @@ class Output:
                         return True
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
+                        self._unproven = True
                         return False
                     self._change.wait(left)
             finally:
@@ -128,24 +134,32 @@ class Output:
 
     def close(self) -> None:
         """Stop, deliver nothing more, and let go of the sink."""
+        if self._ended:
+            return
+        self._ended = True
         with self._change:
             was_closed, self._closed = self._closed, True
             if not was_closed:
-                self.dropped += len(self._queue) + self._busy
+                left = len(self._queue) + self._busy
+                self.dropped += left
+                lost = self.dropped if self._sink.every_record_counts else left
+                self.incomplete = lost > 0 or self._unproven
             self._change.notify_all()
         self._sink.stop()
         if self._thread is not None:
             self._thread.join(1.0)
-            # One that hangs in the kernel (a dead mount, a name server) ends with the process.
-            if self._thread.is_alive():
-                return
+        # A thread that hangs in the kernel (a dead mount, a name server) ends with the process.
+        if self._thread is None or not self._thread.is_alive():
             self._thread = None
-        self._sink.close()
-        if self._gone >= 0:
+            self._sink.close()
             os.close(self._gone)
             self._gone = -1
-        if not was_closed and self.dropped > self._told and self._sink.every_record_counts:
+        if self.incomplete and not self._sink.every_record_counts:
+            self._tell("closed without the last cycle")
+        elif self.incomplete and self.dropped > self._told:
             self._tell("closed")
+        elif self._unproven and not was_closed:
+            self._tell("closed before all was known to have arrived")
 
     def _put(self, record: Record, *, first: bool = False) -> None:
         (self._queue.appendleft if first else self._queue.append)(record)
@@ -246,7 +260,8 @@ class Output:
     def _tell(self, text: str) -> None:
         with self._change:
             lost, self._told = self.dropped - self._told, self.dropped
-        tail = f", {lost} cycles were dropped" if lost and self._sink.every_record_counts else ""
+        cycles = "1 cycle was" if lost == 1 else f"{lost} cycles were"
+        tail = f", {cycles} dropped" if lost and self._sink.every_record_counts else ""
         self._report(f"{self._sink.name}: {text}{tail}")
 
     @property

@@ -520,6 +520,71 @@ def test_what_no_datagram_can_hold_is_counted_and_the_rest_goes_on(bench: Bench)
 # --- all
 
 
+def test_a_run_that_delivered_everything_is_complete(bench: Bench, tmp_path: Path) -> None:
+    output = bench.output(FileSink(str(tmp_path / "log")))
+    output.offer(b"1\n")
+    assert output.flush(SOON)
+    output.close()
+    output.close()
+    assert not output.incomplete
+    assert bench.said == []
+
+
+@pytest.mark.parametrize(("count", "lost"), [(1, "1 cycle was dropped"), (3, "3 cycles were dropped")])
+def test_what_was_not_delivered_is_told_and_counted(bench: Bench, tmp_path: Path, count: int, lost: str) -> None:
+    output = bench.output(FileSink(str(tmp_path / "no" / "log")))
+    for number in range(count):
+        output.offer(record(number))
+    until(lambda: bench.said)
+    assert not output.flush(0)
+    output.close()
+    assert output.incomplete
+    assert bench.said[-1] == f"{tmp_path}/no/log: closed, {lost}"
+
+
+def test_a_file_replaced_whole_lacks_only_its_last_cycle(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "later" / "x.prom"
+    output = bench.output(ReplaceSink(str(path)), max_records=1)
+    for number in range(5):
+        output.offer(record(number))
+    until(lambda: bench.said)
+    path.parent.mkdir()
+    assert output.flush(SOON)
+    path.unlink()
+    path.parent.rmdir()
+    output.offer(record(5))
+    until(lambda: "No such file" in bench.said[-1])
+    output.close()
+    assert output.incomplete
+    assert bench.said[-1] == f"{path}: closed without the last cycle"
+
+
+def test_older_cycles_of_a_file_replaced_whole_are_no_loss(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "later" / "x.prom"
+    output = bench.output(ReplaceSink(str(path)), max_records=1)
+    for number in range(5):
+        output.offer(record(number))
+    until(lambda: bench.said)
+    path.parent.mkdir()
+    assert output.flush(SOON)
+    output.close()
+    assert output.dropped == 4
+    assert not output.incomplete
+
+
+def test_a_peer_that_acknowledges_nothing_is_not_taken_for_a_delivery(bench: Bench) -> None:
+    class Silent(FileSink):
+        def confirm(self) -> bool:
+            return False
+
+    output = bench.output(Silent("/dev/null"))
+    output.offer(record(0))
+    assert not output.flush(0.1)
+    output.close()
+    assert output.incomplete
+    assert bench.said == ["/dev/null: closed before all was known to have arrived"]
+
+
 def test_nothing_is_made_before_the_first_record(tmp_path: Path) -> None:
     threads = threading.active_count()
     output = create(Options(output="file", target=str(tmp_path / "log")))
