@@ -32,6 +32,9 @@ _EVENTS = (
 _MOST_HANGING = 3
 """Each call that does not return holds one of libvirtd's few workers."""
 
+_DRIVERS = ("qemu", "test")
+_RIGHT = "give --connection a URI such as qemu:///system, or qemu+ssh://user@host/system for another host"
+
 Connection = Any
 """A virConnect: its module is imported only where it is used."""
 
@@ -182,6 +185,9 @@ def _silent(_context: object, _error: object) -> None:
 
 
 def _hint(uri: str, text: str) -> str:
+    scheme, separator, _ = uri.partition("://")
+    if not separator or scheme.partition("+")[0] not in _DRIVERS or "URI" in text or "URL" in text:
+        return _RIGHT
     if "uthenticat" in text or "ermission" in text or "denied" in text:
         return "may this user use libvirt's read-only socket?"
     if "://" in uri and not uri.partition("://")[2].startswith("/"):
