@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _STATUS_WAIT_S = 2.0
 _SILENCE_S = 5.0
+_START_S = 15.0
+"""How long a private fleet may take to reach the hypervisor or to say why it can't."""
+
 _FLUSH_S = 2.0
 _FLUSH_TURN_S = 0.1
 
@@ -90,6 +93,7 @@ class _Client:
         self._options = options
         self._stop = stop
         self._notes: set[str] = set()
+        self._opening: str | None = None
 
     def run(self) -> int:
         """Finds or starts a bus and prints from it until the runs are done."""
@@ -97,7 +101,7 @@ class _Client:
             return self._show()
         with contextlib.ExitStack() as stack:
             bus = self._attach(stack)
-            return _Loop(self._options, self._stop, bus, stack, self._note).run()
+            return _Loop(self._options, self._stop, bus, stack, self._note, self._announce).run()
 
     @property
     def _screen(self) -> bool:
@@ -140,6 +144,16 @@ class _Client:
             self._notes.add(text)
             _say(text)
 
+    def _announce(self, more: str | None = None) -> None:
+        """Says, once there is something to show, that a private fleet had to be started; in the same line what must be
+        said at once with it. A start that fails has said only why."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            _say(f"{opening}; {more}" if more else opening)
+            self._notes.add(more or opening)
+        elif more:
+            self._note(more)
+
     def _attach(self, stack: contextlib.ExitStack) -> _Bus:
         """The bus to read from: one that there is, else our own."""
         found = self._existing()
@@ -149,7 +163,7 @@ class _Client:
 
         fleet = attach.PrivateFleet(_setup(self._options))
         stack.callback(fleet.close)
-        self._note(f"{self._unserved}; started a private fleet")
+        self._opening = f"{self._unserved}; started a private fleet"
         return _Bus(fleet.endpoint, self._options.frequency, None, fleet)
 
     def _existing(self) -> _Bus | None:
@@ -240,7 +254,13 @@ class _Loop:
     """Reads snapshots and prints them."""
 
     def __init__(
-        self, options: Options, stop: _Signals, bus: _Bus, stack: contextlib.ExitStack, note: Callable[[str], None]
+        self,
+        options: Options,
+        stop: _Signals,
+        bus: _Bus,
+        stack: contextlib.ExitStack,
+        note: Callable[[str], None],
+        announce: Callable[[str | None], None],
     ) -> None:
         import zmq
 
@@ -252,9 +272,12 @@ class _Loop:
         self._stop = stop
         self._bus = bus
         self._note = note
+        self._announce = announce
         self._left = options.runs
         self._seen: dict[str, str] | None = None
         self._lost = 0
+        self._missing: frozenset[str] = frozenset()
+        self._starting = bus.fleet is not None
         self._view = View.of(options)
         name = options.printer or "text"
         self._printer = printers.create(name, self._view)
@@ -289,6 +312,9 @@ class _Loop:
                 self._deliver()
         except SinkClosed:
             return 0
+        self._output.close()
+        if self._stop.number is None and self._output.incomplete:
+            return 1
         return self._stop.status
 
     def _deliver(self) -> None:
@@ -317,7 +343,8 @@ class _Loop:
         for stamp, snapshot in self._snapshots.take():
             if self._left:
                 self._print(stamp, snapshot)
-        if time.monotonic() - self._heard > max(_SILENCE_S, 3 * (self._bus.interval or 0)):
+        patience = max(_SILENCE_S, 3 * (self._bus.interval or 0))
+        if time.monotonic() - self._heard > (max(_START_S, patience) if self._starting else patience):
             self._silence()
 
     def _error(self, text: str, status: int) -> Exception:
@@ -329,6 +356,7 @@ class _Loop:
         """The fleet's first word: the hypervisor answers, or why it does not."""
         word = os.read(fleet.ready, 4096).decode(errors="replace").strip()
         self._poller.unregister(fleet.ready)
+        self._starting = False
         if word.startswith("error "):
             raise self._error(word.removeprefix("error "), 2)
 
@@ -336,6 +364,7 @@ class _Loop:
         self._heard = time.monotonic()
         if self._options.bus is not None and self._left == self._options.runs:
             raise self._error(f"--bus {self._options.bus}: nothing came; is a proxtopd or proxtop-agg there?", 2)
+        self._announce(None)
         self._note("no snapshot comes; still waiting")
 
     def _print(self, stamp: Stamp, snapshot: Snapshot) -> None:
@@ -351,6 +380,7 @@ class _Loop:
             if limit is None
             else printer.parts(snapshot, stamp, limit, samples)
         )
+        self._tell_missing(snapshot)
         self._output.offer(record, printer.header())
         if self._left > 0:
             self._left -= 1
@@ -359,16 +389,27 @@ class _Loop:
         """What the numbers do not say: no VM, families that are missing or partial, and why."""
         if not snapshot.tables["vm"].ids:
             why = f" ({snapshot.reason})" if snapshot.reason else ""
-            self._note(f"no VM runs on this host, says {snapshot.connector}{why}; `make lab` boots two small ones")
-        elif snapshot.reason:
-            self._note(snapshot.reason)
+            self._announce(
+                f"no VM runs on this host, says {snapshot.connector}{why}; `make lab` boots a few small ones"
+            )
+        else:
+            self._announce(None)
+            if snapshot.reason:
+                self._note(snapshot.reason)
         for name in self._options.families:
             if name in snapshot.stale:
                 self._note(f"{name}: {snapshot.stale[name]}")
             if name in snapshot.degraded:
                 self._note(snapshot.degraded[name])
-        for missing in self._printer.missing:
-            self._note(f"{missing}: no such device on this host; its figures are empty")
+
+    def _tell_missing(self, snapshot: Snapshot) -> None:
+        """What was asked for by name and matches nothing in the cycle just rendered, again when there is more of it. A
+        family that is stale tells nothing of its devices: what was missing there still is."""
+        missing = self._printer.missing
+        more = not self._missing.issuperset(missing)
+        self._missing = self._missing.union(missing) if snapshot.stale else frozenset(missing)
+        if more:
+            _say(f"nothing on this host matches {', '.join(missing)}; still looking")
 
     def _log(self, snapshot: Snapshot) -> None:
         """What --verbose tells beside the data: VMs that come and go, and frames that were lost."""

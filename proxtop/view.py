@@ -19,6 +19,7 @@ HOST_PARTS: tuple[Scope, ...] = ("device", "interface")
 
 _OWNERS: tuple[tuple[Scope, str], ...] = (("device", "disk"), ("interface", "net"))
 _FRIENDLY = {"device": "disk_device_name", "interface": None}
+_OPTIONS = {"device": "--storedev", "interface": "--netdev"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class Selection:
     """What is shown of one cycle.
 
     `host` has one row, `vm` one per VM with its name in `names`, sorted by name, then UUID. `parts` has a table each of
-    VM_PARTS and HOST_PARTS, with --verbose only. `stale` and `degraded` map families to reasons. `missing` are those
-    names of --netdev and --storedev that no device has now.
+    VM_PARTS and HOST_PARTS, with --verbose only. `stale` and `degraded` map families to reasons. `missing` are the
+    names of --vm, --netdev and --storedev that match nothing now, each with its option (--vm: where there are VMs).
     """
 
     host: Rows
@@ -112,7 +113,7 @@ class View:
             stale={name: text for name, text in snapshot.stale.items() if name in self.families},
             degraded={name: text for name, text in snapshot.degraded.items() if name in self.families},
             reason=snapshot.reason,
-            missing=missing,
+            missing=(*self._unmatched(vm_table), *missing),
         )
 
     def _learn(self, host: Table) -> None:
@@ -141,7 +142,7 @@ class View:
                 chosen[scope] = []
                 if table is not None:
                     chosen[scope], absent = totals.chosen(table, self._devices[scope], _FRIENDLY[scope])
-                    missing += absent
+                    missing += (f"{_OPTIONS[scope]}={name}" for name in absent)
         return chosen, tuple(missing)
 
     def _host(self, table: Table, snapshot: Snapshot, chosen: dict[Scope, list[str]]) -> Rows:
@@ -155,15 +156,21 @@ class View:
 
     def _order(self, vms: Table) -> tuple[list[int], list[str]]:
         """(the rows that are shown, sorted by name, then UUID; their names)"""
-        names = vms.columns.get("name") or [None] * len(vms.ids)
-        named = [name if isinstance(name, str) else "" if name is None else str(name) for name in names]
+        named = _named(vms)
         rows = [
             row
             for row, (key, name) in enumerate(zip(vms.ids, named, strict=True))
-            if not self._vms or any(fnmatchcase(name, glob) or fnmatchcase(key, glob) for glob in self._vms)
+            if not self._vms or any(_is(glob, key, name) for glob in self._vms)
         ]
         rows.sort(key=lambda row: (named[row], vms.ids[row]))
         return rows, [named[row] for row in rows]
+
+    def _unmatched(self, vms: Table) -> tuple[str, ...]:
+        """The globs of --vm that no VM has; none on a host without VMs, where that says it all."""
+        if not self._vms or not vms.ids:
+            return ()
+        named = list(zip(vms.ids, _named(vms), strict=True))
+        return tuple(f"--vm={glob}" for glob in self._vms if not any(_is(glob, key, name) for key, name in named))
 
     def _rows(self, scope: Scope, table: Table, rows: list[int]) -> Rows:
         metrics = self._metrics[scope]
@@ -192,3 +199,12 @@ class View:
                 rows = list(range(len(table.ids)))
             parts[scope] = self._rows(scope, table, rows)
         return parts
+
+
+def _named(vms: Table) -> list[str]:
+    names = vms.columns.get("name") or [None] * len(vms.ids)
+    return [name if isinstance(name, str) else "" if name is None else str(name) for name in names]
+
+
+def _is(glob: str, uuid: str, name: str) -> bool:
+    return fnmatchcase(name, glob) or fnmatchcase(uuid, glob)

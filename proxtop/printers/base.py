@@ -16,7 +16,7 @@ _DECIMALS = {"MB/s": 6}
 
 
 class Printer(ABC):
-    """Snapshots → bytes. `missing` are the devices of --netdev and --storedev that the last cycle did not have."""
+    """Snapshots → bytes. `missing` are the names of --vm, --netdev, --storedev that match nothing in the last cycle."""
 
     def __init__(self, view: View) -> None:
         self.view = view

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from tests.faults.rig import PROXTOP, Rig, eventually, one_line, proxtop
 
+FIXTURE = pathlib.Path(__file__).parents[1] / "unit" / "fixtures" / "small-host" / "proc"
 LIBVIRT_NOWHERE = "qemu+unix:///system?socket=/nonexistent/libvirt-sock"
 
 WRONG: list[tuple[list[str], str]] = [
@@ -49,7 +51,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["--bus=ipc:///nonexistent/subscribe.sock", "--runs=1"], "no fleet"),
     (["--bus=ipc:///nonexistent/subscribe.sock", "--qemu"], "--qemu"),
     (["--libvirt", f"--connection={LIBVIRT_NOWHERE}"], "libvirt"),
-    (["--libvirt", "--connection=nonsense://"], "libvirt"),
+    (["--libvirt", "--connection=nonsense://"], "nonsense://"),
+    (["--connection=nonsense"], "give --connection a URI such as qemu:///system"),
     (["--frequency=1\x1b[31m\nx"], "--frequency"),
 ]
 
@@ -59,9 +62,7 @@ def test_a_wrong_option_is_one_line_and_status_2(arguments: list[str], says: str
     done = proxtop(*arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    # Where a fleet had to be started to find out, the line before says so.
-    lines = [line for line in done.stderr.split("\n")[:-1] if "started a private fleet" not in line]
-    line = one_line(lines)
+    line = one_line(done.stderr.split("\n")[:-1])
     assert says in line
     assert line.isprintable()
 
@@ -83,11 +84,66 @@ def test_help_and_version_need_nothing() -> None:
         assert done.stdout
 
 
-def test_a_target_that_cannot_be_written_is_said_once_and_the_run_ends(rig: Rig) -> None:
-    done = proxtop("--qemu", "-p", "json", "-r", "2", "-f", "0.5", "-o", "file", f"--target={rig.folder}/no/such/x")
+@pytest.mark.skipif(os.path.isdir("/var/run/qemu-server"), reason="a Proxmox VE host")
+def test_a_host_that_is_no_proxmox_is_one_line_and_status_2() -> None:
+    done = proxtop("--proxmox", "--runs=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is this a Proxmox VE host?" in one_line(done.stderr.split("\n")[:-1])
+
+
+def test_a_host_without_vms_is_one_line() -> None:
+    done = proxtop("--qemu", "--runs=1", "-f", "0.5", "-p", "json", "--mem", f"--procfs={FIXTURE}", "--vm=nosuch")
+    assert done.returncode == 0, done.stderr
+    line = one_line(done.stderr.split("\n")[:-1])
+    assert "started a private fleet; no VM runs on this host, says qemu" in line
+    assert json.loads(done.stdout)["domains"] == []
+
+
+def test_what_matches_nothing_is_said_once_and_the_run_goes_on(rig: Rig) -> None:
+    rig.machine("here")
+    names = ["--vm=here,nosuch", "--netdev=nosuch0,lo", "--storedev=nosuch1"]
+    done = proxtop("--qemu", "--cpu", "--disk", "--net", "-f", "0.5", "--runs=3", "-p", "json", *names)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+    assert [line for line in done.stderr.splitlines() if "nosuch" in line] == [
+        "proxtop: nothing on this host matches --vm=nosuch, --storedev=nosuch1, --netdev=nosuch0; still looking"
+    ]
+
+
+def test_a_vm_that_was_named_is_taken_up_when_it_comes_and_missed_when_it_leaves(rig: Rig) -> None:
+    rig.machine("other")
+    running = rig.proxtop("-p", "json", "--cpu", "-f", "0.5", "--vm=guest-to-come")
+    running.cycles(2)
+    machine = rig.machine("guest-to-come")
+    running.until("the machine", lambda line: [row["name"] for row in line["domains"]] == ["guest-to-come"])
+    machine.kill()
+    running.until("its end", lambda line: not line["domains"])
+    running.cycles(2)
+    said = [line for line in running.errors if "--vm=guest-to-come" in line]
+    assert len(said) == 2, running.errors
+
+
+@pytest.mark.parametrize("printer", ["json", "prometheus"])
+def test_a_target_that_cannot_be_written_is_said_once_and_the_run_fails(rig: Rig, printer: str) -> None:
+    done = proxtop("--qemu", "-p", printer, "-r", "2", "-f", "0.5", "-o", "file", f"--target={rig.folder}/no/such/x")
+    assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if "x" in line and "No such file" in line]
     assert len(said) == 1, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("output", ["tcp", "udp"])
+def test_a_target_where_nobody_listens_fails_the_run(output: str) -> None:
+    kind = socket.SOCK_STREAM if output == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        if output == "udp":  # bound it would take what nobody reads
+            nobody.close()
+        target = ["-o", output, f"--target=127.0.0.1:{port}"]
+        done = proxtop("--qemu", "--cpu", "-p", "json", "-r", "1", "-f", "0.5", *target)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("closed, 1 cycle was dropped")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(rig: Rig) -> None:

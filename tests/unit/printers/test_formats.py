@@ -273,4 +273,4 @@ def test_lines_are_never_torn_apart(printer: str) -> None:
 def test_what_is_missing_is_told() -> None:
     printer = create("text", View(storedev=["sdz"]))
     printer.render(snapshot(["a"]), STAMP)
-    assert printer.missing == ("sdz",)
+    assert printer.missing == ("--storedev=sdz",)

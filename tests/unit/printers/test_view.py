@@ -97,7 +97,14 @@ def test_a_device_that_does_not_exist_is_null_and_named() -> None:
     assert one(chosen.host, "disk_device_reads") is None
     assert one(chosen.host, "disk_device_ioutil") is None
     assert one(chosen.host, "net_host_receivedBytes") == 0.0
-    assert chosen.missing == ("sdz", "eth9")
+    assert chosen.missing == ("--storedev=sdz", "--netdev=eth9")
+
+
+def test_a_vm_that_was_named_and_is_not_there_is_missed() -> None:
+    view = View(vms=["web", "nosuch", "a*"])
+    assert view.select(snapshot(["web", "abc"])).missing == ("--vm=nosuch",)
+    assert view.select(snapshot(["web"])).missing == ("--vm=nosuch", "--vm=a*")
+    assert view.select(snapshot([])).missing == ()
 
 
 def test_a_device_of_a_family_without_values_is_null_and_not_missed() -> None:
