@@ -6,14 +6,12 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from proxtop.bus import endpoints
@@ -78,15 +76,15 @@ class Wanted:
         return None
 
 
-def runtime_directory() -> Path:
+def runtime_directory() -> str:
     """Where private fleets of this user live: XDG_RUNTIME_DIR, /run for root, else a directory for temporary files."""
     named = os.environ.get("XDG_RUNTIME_DIR")
-    candidates = [Path(named)] if named else []
-    candidates += [Path("/run")] if os.geteuid() == 0 else [Path("/run/user", str(os.getuid()))]
+    candidates = [named] if named else []
+    candidates.append("/run" if os.geteuid() == 0 else f"/run/user/{os.getuid()}")
     for candidate in candidates:
         if os.access(candidate, os.W_OK | os.X_OK):
             return candidate
-    return Path(os.environ.get("TMPDIR", "/tmp"))
+    return os.environ.get("TMPDIR", "/tmp")
 
 
 class PrivateFleet:
@@ -95,12 +93,12 @@ class PrivateFleet:
     def __init__(self, setup: Mapping[str, Any]) -> None:
         parent = runtime_directory()
         _sweep(parent)
-        self.directory = parent / f"{_PREFIX}{os.getpid()}-{time.time_ns():x}"
-        self.directory.mkdir(mode=0o700)
+        self.directory = os.path.join(parent, f"{_PREFIX}{os.getpid()}-{time.time_ns():x}")
+        os.mkdir(self.directory, 0o700)
         if len(endpoints.publish(self.directory).encode()) > endpoints.MAX_IPC_PATH:
-            self.directory.rmdir()
+            os.rmdir(self.directory)
             raise AttachError(f"{parent}: the path is too long for a socket; set XDG_RUNTIME_DIR to a shorter one")
-        self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(f"{self.directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.ready, ready_end = os.pipe()
         lifeline_end, self._lifeline = os.pipe()
@@ -108,7 +106,7 @@ class PrivateFleet:
             os.set_inheritable(descriptor, True)
         # -P: or modules would come out of whatever directory the caller happens to be in
         command = [
-            sys.executable, "-P", "-m", "proxtopd.fleet", json.dumps({**setup, "directory": str(self.directory)}),
+            sys.executable, "-P", "-m", "proxtopd.fleet", json.dumps({**setup, "directory": self.directory}),
             str(ready_end), str(lifeline_end), str(self._lock),
         ]  # fmt: skip
         # The data go to stdout: nothing of the fleet's may mix with them, and its reader sees their end with ours.
@@ -116,7 +114,7 @@ class PrivateFleet:
         try:
             self.pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=empty, setsid=True)
         except OSError as error:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            _remove(self.directory)
             raise AttachError(f"the private fleet does not start: {sys.executable}: {error.strerror}", 1) from None
         os.close(ready_end)
         os.close(lifeline_end)
@@ -134,7 +132,7 @@ class PrivateFleet:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
             time.sleep(0.002)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        _remove(self.directory)
         for descriptor in (self.ready, self.process, self._lock):
             os.close(descriptor)
 
@@ -145,21 +143,27 @@ class PrivateFleet:
             return True
 
 
-def _sweep(parent: Path) -> None:
+def _remove(directory: str) -> None:
+    import shutil  # with what it imports in turn, dear for a start
+
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _sweep(parent: str) -> None:
     """Removes what killed fleets left: directories whose lock nobody holds."""
-    for directory in parent.glob(_PREFIX + "*"):
+    for directory in [os.path.join(parent, name) for name in os.listdir(parent) if name.startswith(_PREFIX)]:
         try:
-            lock = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+            lock = os.open(f"{directory}/lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             with contextlib.suppress(OSError):
-                if directory.is_dir() and time.time() - directory.stat().st_mtime > _UNLOCKED_S:
-                    directory.rmdir()
+                if os.path.isdir(directory) and time.time() - os.stat(directory).st_mtime > _UNLOCKED_S:
+                    os.rmdir(directory)
             continue
         except OSError:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
         except BlockingIOError:
             pass
         finally:

@@ -46,6 +46,8 @@ class _Member:
 
 @dataclass(slots=True)
 class _Cycle:
+    """A cycle that is open: since when, and what has come for it, by family."""
+
     opened: float
     readings: dict[str, tuple[int, Reading]] = field(default_factory=dict)
 

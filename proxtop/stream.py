@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 import zmq
+from zmq.backend import zmq_poll
 
 from proxtop.bus import topics
-from proxtop.bus.sockets import Subscriber
-from proxtop.join import Joiner
+from proxtop.bus.sockets import Sockets, Subscriber
 from proxtop.model import Inventory, Message, Sample, Snapshot, Stamp, Status
 
 _STALE = 1.5
@@ -22,7 +22,7 @@ class Snapshots:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
+        context: Sockets,
         endpoint: str,
         *,
         interval: float | None,
@@ -54,7 +54,7 @@ class Recomputed:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
+        context: Sockets,
         endpoint: str,
         *,
         node: str,
@@ -64,6 +64,8 @@ class Recomputed:
         self.subscriber = Subscriber(
             context, endpoint, [f"{kind}/{node}/".encode() for kind in (topics.INVENTORY, topics.SAMPLE)]
         )
+        from proxtop.join import Joiner  # hardly anybody recomputes
+
         self._joiner = Joiner(families, frequency)
         self._step_ms = round(frequency * 1000)
         self._epoch = time.time_ns()
@@ -98,9 +100,7 @@ class Recomputed:
         return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def fleet_status(
-    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, patience: float
-) -> tuple[Stamp, Status] | None:
+def fleet_status(context: Sockets, endpoint: str, patience: float) -> tuple[Stamp, Status] | None:
     """What the fleet on that bus says of itself (its aggregator's heartbeat), None when it says nothing in time. One
     that has just started does not know its connector yet: it is given the same time to find out."""
     subscriber = Subscriber(context, endpoint, [f"{topics.STATUS}/".encode()])
@@ -108,7 +108,7 @@ def fleet_status(
     found = None
     try:
         while (left := deadline - time.monotonic()) > 0:
-            if subscriber.socket.poll(int(left * 1000) + 1):
+            if zmq_poll([(subscriber.socket, zmq.POLLIN)], int(left * 1000) + 1):
                 for message in subscriber.drain():
                     if isinstance(message.body, Status) and message.part == "aggregator":
                         found = message.stamp, message.body

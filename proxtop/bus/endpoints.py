@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
-LOCAL = Path("/run/proxtop")
+LOCAL = "/run/proxtop"
 """The directory of the host's own fleet."""
 
 MAX_IPC_PATH = 107
@@ -15,12 +15,12 @@ class EndpointError(ValueError):
     """No address of a bus; the text says what, where and what to do."""
 
 
-def subscribe(directory: Path) -> str:
+def subscribe(directory: str) -> str:
     """Where readers connect."""
     return f"ipc://{directory}/subscribe.sock"
 
 
-def publish(directory: Path) -> str:
+def publish(directory: str) -> str:
     """Where workers connect; its directory lets nobody else in, so that a reader can't forge."""
     return f"ipc://{directory}/workers/publish.sock"
 
@@ -28,8 +28,7 @@ def publish(directory: Path) -> str:
 def parse(uri: str) -> str:
     """The URI of a bus, checked: ipc:///path or tcp://host:port; a path alone is a bus directory or its socket."""
     if uri.startswith("/"):
-        path = Path(uri)
-        return subscribe(path) if path.is_dir() else f"ipc://{path}"
+        return subscribe(uri) if os.path.isdir(uri) else f"ipc://{uri}"
     scheme, _, rest = uri.partition("://")
     if scheme == "ipc" and rest.startswith("/"):
         if len(rest.encode()) > MAX_IPC_PATH:

@@ -36,6 +36,8 @@ def prepare() -> None:
     """Builds every codec; done once before a fork, the workers share them."""
     for kind in (Stamp, Domains, Statistics, Inventory, Sample, Snapshot, Status):
         wire.prepare(kind)
+    stamp = Stamp("x", 0, 0, 0, 0.0, 0.0)
+    decode(encode(STATUS, "x", stamp, Status("x", "", 0, 0.0)))
 
 
 def encode(kind: str, part: str, stamp: Stamp, body: Payload) -> list[bytes]:

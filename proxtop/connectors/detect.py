@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
-import socket
-from pathlib import Path
-from urllib.parse import urlsplit
+import os
 
 from proxtop.connectors.base import Connector, ConnectorError, Settings
 
@@ -21,7 +18,7 @@ def detect(settings: Settings) -> str:
     installed and a local daemon takes connections; else qemu."""
     if settings.uri_given:
         return "libvirt"
-    if Path(settings.root, "etc/pve").is_dir() or (settings.root == "/" and shutil.which("qm") is not None):
+    if os.path.isdir(os.path.join(settings.root, "etc/pve")) or (settings.root == "/" and _has_command("qm")):
         return "proxmox"
     if importlib.util.find_spec("libvirt") is not None and (is_remote(settings.uri) or _answers()):
         return "libvirt"
@@ -47,13 +44,19 @@ def create(name: str, settings: Settings) -> Connector:
 
 def is_remote(uri: str) -> bool:
     """Whether a libvirt URI names another host, or may: a host part, or a transport that is not the local socket."""
-    parts = urlsplit(uri)
-    transport = parts.scheme.partition("+")[2]
-    return bool(parts.netloc.rpartition("@")[2]) or transport not in ("", "unix")
+    scheme, _, rest = uri.partition("://")
+    user_and_host = rest.partition("?")[0].partition("/")[0]
+    return bool(user_and_host.rpartition("@")[2]) or scheme.partition("+")[2] not in ("", "unix")
+
+
+def _has_command(name: str) -> bool:
+    return any(os.access(os.path.join(directory, name), os.X_OK) for directory in os.get_exec_path())
 
 
 def _answers() -> bool:
     """Whether a local libvirt daemon takes connections; nothing is said to it."""
+    import socket  # the other workers do without
+
     for path in (f"{run}/{name}" for run in _RUN for name in _SOCKETS):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(0.5)

@@ -293,6 +293,8 @@ class LibvirtConnector:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    """A running domain; its XML where it was asked for and came."""
+
     handle: Any
     uuid: str
     number: int

@@ -24,6 +24,8 @@ Invoke = Callable[..., None]
 
 @dataclass(slots=True)
 class _Handle:
+    """A descriptor that libvirt wants watched."""
+
     fd: int
     events: int
     invoke: Invoke
@@ -32,6 +34,8 @@ class _Handle:
 
 @dataclass(slots=True)
 class _Timer:
+    """A timer of libvirt's; one without a period sleeps."""
+
     period_s: float | None
     due: float
     invoke: Invoke

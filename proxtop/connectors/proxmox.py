@@ -125,7 +125,7 @@ class ProxmoxConnector:
 
     def _stamp(self) -> int:
         try:
-            return os.stat(self._run).st_mtime_ns  # noqa: PTH116 - twice a second, for ever
+            return os.stat(self._run).st_mtime_ns
         except OSError:
             return -1
 
@@ -133,7 +133,7 @@ class ProxmoxConnector:
         """VMs whose pid file names a process that names the pid file."""
         running: dict[int, Qemu] = {}
         try:
-            names = os.listdir(self._run)  # noqa: PTH208 - names are all that is needed
+            names = os.listdir(self._run)
         except OSError as error:
             return {vmid: guest.qemu for vmid, guest in self._guests.items()}, f"{self._run}: {error.strerror}"
         reason = None
@@ -179,7 +179,7 @@ def _configs(
     for vmid in vmids:
         path = f"{directory}/{vmid}.conf"
         try:
-            changed = os.stat(path).st_mtime_ns  # noqa: PTH116 - every VM, every cycle
+            changed = os.stat(path).st_mtime_ns
             entry = known.get(vmid)
             if entry is None or entry[0] != changed:
                 with open(path, "rb") as file:

@@ -12,6 +12,8 @@ _FORGIVEN_S = 3600.0
 
 @dataclass(slots=True)
 class _Suspect:
+    """How often it did not answer, since when it is inside, and until when."""
+
     strikes: int
     since: float
     until: float

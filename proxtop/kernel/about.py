@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from pathlib import Path
 
 LASTING = frozenset({"proc", "sysfs", "cgroup", "cgroup2"})
 """File systems whose files say what is, however long ago they were opened."""
@@ -47,6 +46,6 @@ def boot_id(procfs: str) -> bytes | None:
 def own_pid(procfs: str) -> int | None:
     """This process' PID in the PID namespace of that procfs; None where it is not in it."""
     try:
-        return int(Path(procfs, "self").readlink().name)
+        return int(os.path.basename(os.readlink(f"{procfs}/self")))
     except (OSError, ValueError):
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 
 def by_number(sysfs: str, major: int, minor: int) -> str | None:
@@ -75,11 +74,11 @@ def btrfs_devices(sysfs: str, name: str) -> tuple[str, ...]:
 
 def _whole(link: str) -> str | None:
     try:
-        target = str(Path(link).readlink())
+        target = os.readlink(link)
     except OSError:
         return None
     disk, _, name = target.rpartition("/")
-    if Path(link, "partition").exists():
+    if os.path.exists(f"{link}/partition"):
         name = disk.rpartition("/")[2]
     return name.replace("!", "/") or None
 

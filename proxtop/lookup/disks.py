@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from pathlib import Path
 
 from proxtop.kernel import blockdev
 from proxtop.kernel.files import Files
@@ -51,7 +50,7 @@ class Disks:
         if source is None or source.startswith("/") or self._root is None or ":" in source.partition("/")[0]:
             return source
         try:
-            path = f"{Path(cwd_link).readlink()}/{source}"
+            path = f"{os.readlink(cwd_link)}/{source}"
             mount = holding(self._mount_list(), os.path.normpath(path))
             if mount is not None and not mount.network:
                 self._lstat(self._root + path)
@@ -139,6 +138,6 @@ class Disks:
         if self._root is None:
             return None
         try:
-            return str(Path(self._root + path).readlink())
+            return os.readlink(self._root + path)
         except (OSError, ValueError):
             return None

@@ -53,7 +53,7 @@ def names(process: Process, directory: str) -> list[str] | None:
     except (OSError, ValueError):
         return None
     try:
-        return os.listdir(fd)  # noqa: PTH208 - a descriptor has no Path
+        return os.listdir(fd)
     except OSError:
         return None
     finally:

@@ -26,6 +26,8 @@ _KTHREADD = 2
 
 @dataclass(slots=True)
 class _Seen:
+    """What a process was found to be; `final` once that can't change any more."""
+
     inode: int
     since: float
     final: bool

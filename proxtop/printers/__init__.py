@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from proxtop.printers.base import Printer
-from proxtop.printers.csv import CsvPrinter
-from proxtop.printers.json import JsonPrinter
-from proxtop.printers.prometheus import PrometheusPrinter
-from proxtop.printers.text import TextPrinter
 from proxtop.view import View
 
-PRINTERS: dict[str, type[Printer]] = {
-    "text": TextPrinter,
-    "json": JsonPrinter,
-    "csv": CsvPrinter,
-    "prometheus": PrometheusPrinter,
+PRINTERS = {
+    "text": "TextPrinter",
+    "json": "JsonPrinter",
+    "csv": "CsvPrinter",
+    "prometheus": "PrometheusPrinter",
 }
+"""The class of each, in the module of the printer's name."""
 
 
 def create(name: str, view: View) -> Printer:
-    """The printer of that name (a key of PRINTERS) for that view."""
-    return PRINTERS[name](view)
+    """The printer of that name (a key of PRINTERS) for that view; only its own module is loaded."""
+    printer: Printer = getattr(import_module(f"{__name__}.{name}"), PRINTERS[name])(view)
+    return printer
 
 
 __all__ = ["PRINTERS", "Printer", "create"]

@@ -15,7 +15,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 DATAGRAM_LIMIT = 65507
 """The most bytes of a UDP message over IPv4."""
@@ -172,7 +171,7 @@ class FileSink(Sink):
         if self._descriptor < 0:
             return True
         try:
-            there = Path(self._path).stat()
+            there = os.stat(self._path)
         except OSError:  # gone, or on a mount that went stale: opening it says what is wrong
             return True
         here = os.fstat(self._descriptor)
@@ -203,14 +202,14 @@ class ReplaceSink(Sink):
             with open(path, "wb", buffering=0) as device:
                 _write_all(device.fileno(), data)
             return
-        Path(beside).unlink(missing_ok=True)
+        _unlink(beside)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(descriptor, 0o644)
             _write_all(descriptor, data)
-            Path(beside).rename(path)
+            os.rename(beside, path)
         except OSError:
-            Path(beside).unlink(missing_ok=True)
+            _unlink(beside)
             raise
         finally:
             os.close(descriptor)
@@ -413,7 +412,7 @@ def _queued(sock: socket.socket) -> int:
 def _replaceable(path: str) -> bool:
     """Whether the path is a regular file or none: a device or FIFO must be written, never replaced."""
     try:
-        return stat.S_ISREG(Path(path).stat().st_mode)
+        return stat.S_ISREG(os.stat(path).st_mode)
     except FileNotFoundError:
         return True
 
@@ -422,3 +421,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)

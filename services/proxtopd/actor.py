@@ -14,9 +14,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import zmq
+from zmq.backend import zmq_poll
 
 from proxtop.bus import endpoints, topics
-from proxtop.bus.sockets import Publisher, Subscriber
+from proxtop.bus.sockets import Context, Publisher, Subscriber
 from proxtop.model import Message, Payload, Status, Value
 from proxtopd.clock import Grid
 from proxtopd.setup import Setup
@@ -41,11 +42,13 @@ class Actor:
         self.reason: str | None = None
         self.info: Mapping[str, Value] = {}
         self.cycle = 0
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.publisher = Publisher(self._context, endpoints.publish(setup.path), setup.node)
+        self._context = Context()
+        self.publisher = Publisher(self._context, endpoints.publish(setup.directory), setup.node)
         prefixes = [topic.encode() for topic in subscribe]
-        self.subscriber = Subscriber(self._context, endpoints.subscribe(setup.path), prefixes) if prefixes else None
-        self._poller = zmq.Poller()
+        self.subscriber = (
+            Subscriber(self._context, endpoints.subscribe(setup.directory), prefixes) if prefixes else None
+        )
+        self._sources: list[tuple[Any, int]] = []
         self._watched: dict[int, Callback] = {}
         self._timers: list[tuple[float, int, Callback]] = []
         self._count = 0
@@ -60,10 +63,10 @@ class Actor:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._poller.register(self.publisher.socket, zmq.POLLIN)
+        self._sources.append((self.publisher.socket, zmq.POLLIN))
         if self.subscriber is not None:
-            self._poller.register(self.subscriber.socket, zmq.POLLIN)
-        self._poller.register(self._wake_read, zmq.POLLIN)
+            self._sources.append((self.subscriber.socket, zmq.POLLIN))
+        self._sources.append((self._wake_read, zmq.POLLIN))
         return self
 
     def __exit__(
@@ -80,7 +83,7 @@ class Actor:
     def watch(self, descriptor: int, callback: Callback) -> None:
         """Calls back when the descriptor is readable."""
         self._watched[descriptor] = callback
-        self._poller.register(descriptor, zmq.POLLIN)
+        self._sources.append((descriptor, zmq.POLLIN))
 
     def at(self, mono: float, callback: Callback) -> None:
         """Calls back once, at that monotonic second."""
@@ -132,11 +135,10 @@ class Actor:
         self.at(self._beaten + pause, self._heart)
 
     def _turn(self, on: Mapping[str, Handler]) -> None:
-        timeout = None
+        timeout = -1
         if self._timers:
             timeout = max(0, math.ceil((self._timers[0][0] - time.monotonic()) * 1000))
-        ready: list[tuple[Any, int]] = self._poller.poll(timeout)
-        for source, _ in ready:
+        for source, _ in zmq_poll(self._sources, timeout):
             if source is self.publisher.socket:
                 self.publisher.on_readable()
             elif source == self._wake_read:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import zmq
+from zmq.backend import zmq_poll
 
 from proxtop.bus import endpoints
-from proxtop.bus.sockets import bounded
+from proxtop.bus.sockets import Context, Socket, bounded, receive, send
 from proxtop.bus.topics import MAX_TOPIC_BYTES
 from proxtopd.setup import Setup
 
@@ -20,27 +20,23 @@ _MAX_TOPICS = 4096
 
 def run(setup: Setup, ready: Callable[[], None]) -> int:
     """Forwards until SIGTERM. `ready` is called once both ends are bound."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context = Context()
     inward = bounded(context.socket(zmq.XSUB))
     outward = bounded(context.socket(zmq.XPUB))
-    outward.setsockopt(zmq.XPUB_VERBOSE, 1)
-    _bind(inward, endpoints.publish(setup.path), 0o077)
-    _bind(outward, endpoints.subscribe(setup.path), 0o007)
+    outward.set(zmq.XPUB_VERBOSE, 1)
+    _bind(inward, endpoints.publish(setup.directory), 0o077)
+    _bind(outward, endpoints.subscribe(setup.directory), 0o007)
     inward.send(b"\x01")
-    wake, alarm = socket.socketpair()
-    wake.setblocking(False)
-    alarm.setblocking(False)
-    signal.set_wakeup_fd(alarm.fileno(), warn_on_full_buffer=False)
+    wake, alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    poller = zmq.Poller()
-    for end in (inward, outward, wake):
-        poller.register(end, zmq.POLLIN)
+    sources: list[tuple[Any, int]] = [(end, zmq.POLLIN) for end in (inward, outward, wake)]
     ready()
     last: dict[bytes, list[bytes]] = {}
     while True:
-        events = dict(poller.poll())
-        if wake.fileno() in events:
+        events = {source for source, _ in zmq_poll(sources, -1)}
+        if wake in events:
             break
         if inward in events:
             _forward(inward, outward, last)
@@ -52,9 +48,9 @@ def run(setup: Setup, ready: Callable[[], None]) -> int:
     return 0
 
 
-def _bind(end: zmq.Socket[bytes], endpoint: str, mask: int) -> None:
+def _bind(end: Socket, endpoint: str, mask: int) -> None:
     """Binds with the mode that the mask leaves: a chmod after the bind would come too late."""
-    Path(endpoint.removeprefix("ipc://")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.makedirs(os.path.dirname(endpoint.removeprefix("ipc://")), mode=0o700, exist_ok=True)
     before = os.umask(mask)
     try:
         end.bind(endpoint)
@@ -62,19 +58,18 @@ def _bind(end: zmq.Socket[bytes], endpoint: str, mask: int) -> None:
         os.umask(before)
 
 
-def _forward(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes], last: dict[bytes, list[bytes]]) -> None:
+def _forward(inward: Socket, outward: Socket, last: dict[bytes, list[bytes]]) -> None:
     while True:
-        try:
-            frames = inward.recv_multipart(zmq.DONTWAIT)
-        except zmq.Again:
+        frames = receive(inward)
+        if frames is None:
             return
         if len(frames) == 2 and len(frames[0]) <= MAX_TOPIC_BYTES:
-            outward.send_multipart(frames)
+            send(outward, frames)
             if frames[0] in last or len(last) < _MAX_TOPICS:
                 last[frames[0]] = frames
 
 
-def _replay(outward: zmq.Socket[bytes], last: dict[bytes, list[bytes]]) -> None:
+def _replay(outward: Socket, last: dict[bytes, list[bytes]]) -> None:
     """Sends the last frames of every topic that somebody has just subscribed to, all readers see them again."""
     prefixes: list[bytes] = []
     while True:
@@ -88,4 +83,4 @@ def _replay(outward: zmq.Socket[bytes], last: dict[bytes, list[bytes]]) -> None:
         wanted = tuple(prefixes)
         for topic, frames in last.items():
             if topic.startswith(wanted):
-                outward.send_multipart(frames)
+                send(outward, frames)

@@ -16,6 +16,7 @@ from proxtop.connectors import Connector, ConnectorError
 from proxtop.model import EMPTY, Domains, Statistics
 from proxtopd.actor import Actor, Stop
 from proxtopd.clock import Grid
+from proxtopd.memory import settle
 from proxtopd.setup import Setup
 
 PARTS = ("block", "balloon", "vcpu", "interface")
@@ -123,6 +124,7 @@ def run(setup: Setup, report: Callable[[str | None], None]) -> int:
         report(str(error))
         return 2
     report(None)
+    settle()
     with Actor("connector", setup) as actor:
         actor.info = {"connector": name}
         reader = Reader(connector, setup)

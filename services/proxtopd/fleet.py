@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import os
 import resource
 import select
@@ -16,11 +15,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from proxtop.bus import frames
-from proxtopd import aggregator, broker, collector, connector, lookup
-from proxtopd.setup import Setup
+from proxtop.postpone import postpone
+
+if TYPE_CHECKING:
+    from proxtopd.setup import Setup
 
 FATAL = 2
 """The exit status of a worker that cannot do its work and must not be started again."""
@@ -69,17 +69,10 @@ class Fleet:
         self._signals, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
         self._bound, self._bound_end = os.pipe2(os.O_CLOEXEC)
-        families = [(name, lambda name=name: collector.run(name, setup)) for name in setup.families]
-        self.workers = [
-            Worker(name, work)
-            for name, work in (
-                ("broker", lambda: broker.run(setup, self._tell_bound)),
-                ("connector", lambda: connector.run(setup, self._tell_owner)),
-                ("lookup", lambda: lookup.run(setup)),
-                ("aggregator", lambda: aggregator.run(setup)),
-                *families,
-            )
-        ]
+        from proxtopd.workers import prepare, works
+
+        self._prepare = prepare
+        self.workers = [Worker(name, work) for name, work in works(setup, self._tell_bound, self._tell_owner).items()]
 
     def _tell_bound(self) -> None:
         with contextlib.suppress(OSError):
@@ -97,10 +90,7 @@ class Fleet:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
-        frames.prepare()
-        gc.collect()
-        gc.freeze()
-        self._libc.malloc_trim(0)  # what imports left free would otherwise be copied into every worker
+        self._prepare()
         try:
             first, *rest = self.workers
             self._fork(first)
@@ -188,7 +178,7 @@ class Fleet:
                     select.select([self._signals], [], [], max(0.0, deadline - time.monotonic()))
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._signals, 512)
-        _remove(self.setup.path)
+        _remove(self.setup.directory)
 
 
 def _say(text: str) -> None:
@@ -198,15 +188,17 @@ def _say(text: str) -> None:
         sys.stderr.flush()
 
 
-def _remove(directory: Path) -> None:
+def _remove(directory: str) -> None:
     """Removes a bus directory: sockets, a lock, and the workers' directory with its socket."""
     with contextlib.suppress(FileNotFoundError):
-        for entry in directory.iterdir():
-            if entry.is_dir():
-                _remove(entry)
-            else:
-                entry.unlink(missing_ok=True)
-        directory.rmdir()
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    _remove(entry.path)
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(entry.path)
+        os.rmdir(directory)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -218,6 +210,9 @@ def main(argv: Sequence[str]) -> int:
         os.set_inheritable(descriptor, False)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    postpone()
+    from proxtopd.setup import Setup
+
     return Fleet(Setup.load(text), ready, lifeline).run()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +24,6 @@ class Setup:
     sysfs: str = "/sys"
     root: str = "/"
     verbose: bool = False
-
-    @property
-    def path(self) -> Path:
-        """The directory of the bus."""
-        return Path(self.directory)
 
     def dump(self) -> str:
         """The same as one line of JSON."""

@@ -51,7 +51,7 @@ class Fleet:
                 [sys.executable, "-m", "proxtopd.fleet", json.dumps(setup), *map(str, ends)],
                 pass_fds=ends, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
             )  # fmt: skip
-        self.uri = endpoints.subscribe(directory)
+        self.uri = endpoints.subscribe(str(directory))
         assert os.read(self._ready, 100) == b"ready\n"
 
     def workers(self) -> dict[str, int]:
@@ -221,7 +221,7 @@ def test_garbage_from_a_rogue_worker_harms_nobody_and_is_counted(shared: Shared)
     before = shared.status["aggregator"].drops if "aggregator" in shared.status else 0
     rogue = shared.context.socket(zmq.XPUB)
     rogue.linger = 0
-    rogue.connect(endpoints.publish(shared.fleet.directory))
+    rogue.connect(endpoints.publish(str(shared.fleet.directory)))
     assert rogue.poll(10_000)
     for _ in range(3):
         for message in _garbage():
@@ -237,7 +237,7 @@ def test_garbage_from_a_rogue_worker_harms_nobody_and_is_counted(shared: Shared)
 def test_bytes_that_are_no_zeromq_harm_nobody(shared: Shared) -> None:
     workers = shared.fleet.workers()
     with contextlib.ExitStack() as stack:
-        for path in (shared.fleet.uri, endpoints.publish(shared.fleet.directory)):
+        for path in (shared.fleet.uri, endpoints.publish(str(shared.fleet.directory))):
             for greeting in (b"", b"GET / HTTP/1.0\r\n\r\n", b"\xff" * 4096, b"\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL"):
                 stranger = stack.enter_context(socket.socket(socket.AF_UNIX))
                 stranger.connect(path.removeprefix("ipc://"))
@@ -276,7 +276,7 @@ def test_a_fleet_that_ends_is_waited_for_by_who_is_attached_and_comes_back(rig: 
 
 def _serves(rig: Rig, *options: str) -> tuple[Machine, Any]:
     machine = rig.machine("local")
-    fleet = Fleet(endpoints.LOCAL)
+    fleet = Fleet(pathlib.Path(endpoints.LOCAL))
     rig.callback(fleet.close)
     done = proxtop("-p", "json", *options, env=os.environ | {"XDG_RUNTIME_DIR": str(rig.runtime)})
     assert done.returncode == 0, done.stderr
@@ -285,7 +285,8 @@ def _serves(rig: Rig, *options: str) -> tuple[Machine, Any]:
 
 
 local = pytest.mark.skipif(
-    os.geteuid() != 0 or endpoints.LOCAL.exists(), reason=f"needs root and a host without {endpoints.LOCAL}"
+    os.geteuid() != 0 or pathlib.Path(endpoints.LOCAL).exists(),
+    reason=f"needs root and a host without {endpoints.LOCAL}",
 )
 
 

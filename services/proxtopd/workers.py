@@ -1,0 +1,32 @@
+"""The workers of a fleet: what each runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from proxtop.bus import frames
+from proxtopd import aggregator, broker, collector, connector, lookup
+from proxtopd.memory import settle
+from proxtopd.setup import Setup
+
+Work = Callable[[], int]
+
+
+def works(setup: Setup, bound: Callable[[], None], answer: Callable[[str | None], None]) -> dict[str, Work]:
+    """What to run by name, the broker first. It calls `bound` once both its ends are there; the connector calls
+    `answer` when the hypervisor answers, or with the reason why not."""
+    return {
+        "broker": lambda: broker.run(setup, bound),
+        "connector": lambda: connector.run(setup, answer),
+        "lookup": lambda: lookup.run(setup),
+        "aggregator": lambda: aggregator.run(setup),
+        **{name: lambda name=name: collector.run(name, setup) for name in setup.families},  # type: ignore[misc]
+    }
+
+
+def prepare() -> None:
+    """Does once, before a fork, what every worker would do anew in pages of its own."""
+    frames.prepare()
+    sys.path_importer_cache.clear()  # the names of all files in site-packages
+    settle()
