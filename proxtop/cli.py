@@ -135,7 +135,8 @@ class _Client:
 
         found = self._existing()
         if found is None:
-            return app.run(options, link.private(start, options.frequency), start)
+            bus = link.private(start, options.frequency)
+            return app.run(options, bus, start, f"{self._unserved}; started a private fleet")
         return app.run(options, link.Bus(found.endpoint, found.interval), start)
 
     def _note(self, text: str) -> None:

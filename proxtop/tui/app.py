@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import zmq
 from prompt_toolkit.application import Application
 from prompt_toolkit.input import create_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -26,12 +25,14 @@ from prompt_toolkit.output import ColorDepth, create_output
 from prompt_toolkit.styles import DummyStyle
 
 from proxtop.attach import AttachError
+from proxtop.model import Snapshot, Stamp
 from proxtop.options import Options
 from proxtop.tui import keys, settings, theme
 from proxtop.tui.frame import Frame
-from proxtop.tui.link import Bus, Source, StartFleet, private
+from proxtop.tui.link import Bus, StartFleet
 from proxtop.tui.live import Live
 from proxtop.tui.paint import Painter
+from proxtop.tui.receiver import Ended, Receiver
 from proxtop.tui.screen import render
 from proxtop.tui.state import State
 from proxtop.tui.text import PLAIN_SPARKS, SPARKS
@@ -41,6 +42,7 @@ _ESCAPE_S = 0.03
 """How long to wait for the rest of an escape sequence before Escape itself was meant."""
 _MOUSE = re.compile(r"\x1b\[<(\d+);(\d+);(\d+)([Mm])")
 _WHEEL = 3
+_MINUTE_S = 60.0
 _NAMES = {"c-m": "enter", "c-i": "tab", "c-h": "backspace"}
 
 
@@ -70,44 +72,36 @@ class _Nothing(Container):
         return [self.window]
 
 
-class Ended(Exception):
-    """Ends the program: a line for the user, and the exit status."""
-
-    def __init__(self, text: str, status: int) -> None:
-        super().__init__(text)
-        self.status = status
-
-
 class Program:
     """One run of the screen on a bus."""
 
-    def __init__(self, options: Options, bus: Bus, start: StartFleet) -> None:
+    def __init__(self, options: Options, bus: Bus, start: StartFleet, note: str) -> None:
         environ = os.environ
-        self._options = options
-        self._start = start
         self._file = settings.path(environ)
-        first = State(human=options.human, verbose=options.verbose, interval=bus.interval or options.frequency)
-        loaded = settings.load(self._file, first)
+        self._wanted = _wanted(options, bus)
+        loaded = settings.load(
+            self._file,
+            State(human=options.human, verbose=options.verbose, interval=bus.interval or self._wanted, note=note),
+        )
         self._state = replace(loaded.state, human=loaded.state.human or options.human)
         self._thresholds = loaded.thresholds
-        simple = not theme.colour(environ)
-        narrow = bool(options.vms or options.netdev or options.storedev)
-        every = tuple(options.families) == Options().families
+        devices = bool(options.netdev or options.storedev)
+        colour = theme.colour(environ)
         self._live = Live(
-            () if every else options.families, theme.Levels(loaded.thresholds), _sparks(environ.get("TERM", "")),
-            View(verbose=True, vms=options.vms, netdev=options.netdev, storedev=options.storedev) if narrow else None,
-            interval=self._state.interval, base=None if bus.fleet is not None else bus.interval,
+            () if options.families == Options().families else options.families, theme.Levels(loaded.thresholds),
+            _sparks(environ.get("TERM", "")), only=options.vms, interval=bus.interval,
+            view=View(verbose=True, netdev=options.netdev, storedev=options.storedev) if devices else None,
+            base=None if bus.fleet is not None else bus.interval,
             notes=(loaded.warning,) if loaded.warning else (),
         )  # fmt: skip
-        self._painter = Painter(theme.styles(colour=not simple), together=not simple)
+        self._painter = Painter(theme.styles(colour=colour), together=colour)
         self._frame: Frame | None = None
         self._left = options.runs
         self._crash: BaseException | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._source = Source(self._context, bus)
-        self._old: Source | None = None
+        self._receiver = Receiver(
+            bus, start, on_cycles=self._on_cycles, on_link=self._on_link, on_said=self._on_said
+        )  # fmt: skip
         self._app = self._application()
 
     def _application(self) -> Application[None]:
@@ -128,22 +122,13 @@ class Program:
         loop.set_exception_handler(self._on_crash)
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._exit)
-        self._watch(self._source)
-        self._adopt(self._source.bus)
-        loop.call_soon(self._on_data)
+        self._receiver.open()
         try:
             await self._app.run_async(set_exception_handler=False)
         except (EOFError, KeyboardInterrupt):
             pass
         finally:
-            buses = {self._source.bus.endpoint: self._source.bus}
-            self._drop(self._source)
-            if self._old is not None:
-                buses[self._old.bus.endpoint] = self._old.bus
-                self._drop(self._old)
-            for bus in buses.values():
-                self._dismiss(bus)
-            self._context.destroy(linger=0)
+            self._receiver.close()
         if self._crash is not None:
             raise self._crash
         return 0
@@ -156,131 +141,62 @@ class Program:
         self._crash = self._crash or context.get("exception") or RuntimeError(context["message"])
         self._exit()
 
-    # The bus
+    # Data
 
-    def _watch(self, source: Source) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(source.socket.fileno(), self._on_data)
-        loop.add_reader(source.monitor.fileno(), self._on_monitor)
-
-    def _drop(self, source: Source) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(source.socket.fileno())
-        loop.remove_reader(source.monitor.fileno())
-        source.close()
-
-    def _adopt(self, bus: Bus) -> None:
-        """Listens to a fleet of our own."""
-        if bus.fleet is not None:
-            loop = asyncio.get_running_loop()
-            loop.add_reader(bus.said, self._on_messages, bus)
-            loop.add_reader(bus.fleet.ready, self._on_ready, bus)
-            loop.add_reader(bus.fleet.process, self._on_end, bus)
-
-    def _dismiss(self, bus: Bus) -> None:
-        """Ends a fleet of our own."""
-        if bus.fleet is not None:
-            loop = asyncio.get_running_loop()
-            for descriptor in (bus.said, bus.fleet.ready, bus.fleet.process):
-                loop.remove_reader(descriptor)
-            bus.end()
-
-    def _on_data(self) -> None:
-        """Cycles have come: those of the newest source count; the one before it ends with the first of them."""
-        loop = asyncio.get_running_loop()
-        found = list(self._source.take())
-        if self._old is not None:
-            if found:
-                self._drop(self._old)
-                if self._old.bus is not self._source.bus:
-                    self._dismiss(self._old.bus)
-                self._old = None
-            else:
-                found = list(self._old.take())
+    def _on_cycles(self, found: list[tuple[Stamp, Snapshot]]) -> None:
         now = time.monotonic()
         for stamp, snapshot in found:
             if self._left:
                 self._live.add(stamp, snapshot, now)
                 self._left -= self._left > 0
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if (wait := self._source.snapshots.wait()) is not None:
-            self._deadline = loop.call_later(wait + 0.001, self._on_data)
-        if found:
-            self._live.link = ""
-            self._set_alarm()
-            self._invalidate()
-            if not self._left:
-                self._exit()
+        self._live.link = ""
+        node = self._live.shown(self._state)
+        if self._wanted != self._state.interval and self._live.interval is not None:
+            self._become(replace(self._state, interval=self._wanted))
+        elif self._live.interval is None and node is not None:
+            self._state = replace(self._state, interval=node.interval)
+            self._wanted = node.interval
+        self._set_alarm()
+        self._invalidate()
+        if not self._left:
+            self._exit()
+
+    def _on_link(self, problem: str) -> None:
+        self._live.link = problem
+        self._invalidate()
+
+    def _on_said(self, text: str) -> None:
+        self._state = replace(self._state, note=text)
+        self._invalidate()
 
     def _set_alarm(self) -> None:
-        """Wakes up when what is shown becomes old, then each second: its age is on the screen."""
+        """Wakes up when what is shown becomes old, then now and then: its age is on the screen."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if (old := self._live.old_at()) is not None:
-            wait = max(old - time.monotonic(), 0.0) or 1.0
+        if (old := self._live.old_at(self._state)) is not None:
+            late = time.monotonic() - old
+            wait = -late if late < 0 else 1.0 if late < _MINUTE_S else 5.0
             self._alarm = asyncio.get_running_loop().call_later(wait, self._on_alarm)
 
     def _on_alarm(self) -> None:
         self._set_alarm()
         self._invalidate()
 
-    def _on_monitor(self) -> None:
-        for source in (self._source, self._old):
-            if source is not None and source.watch():
-                self._live.link = source.problem
-                self._invalidate()
-
-    def _on_messages(self, bus: Bus) -> None:
-        found = bus.messages()
-        if found is None:
-            asyncio.get_running_loop().remove_reader(bus.said)
-        elif found:
-            self._state = replace(self._state, note=found[-1])
-            self._invalidate()
-
-    def _on_ready(self, bus: Bus) -> None:
-        """Our fleet's first word: the hypervisor answers, or why it does not."""
-        assert bus.fleet is not None
-        word = os.read(bus.fleet.ready, 4096).decode(errors="replace").strip()
-        asyncio.get_running_loop().remove_reader(bus.fleet.ready)
-        if word.startswith("error "):
-            raise Ended(word.removeprefix("error "), 2)
-
-    def _on_end(self, bus: Bus) -> None:
-        raise Ended("; ".join(["the private fleet ended", *(bus.messages() or [])]), 1)
-
     def _retune(self, interval: float) -> None:
-        """Cycles of another length: multiples of the fleet's are computed here, on others our own fleet starts anew."""
-        bus, live = self._source.bus, self._live
-        newest = next(iter(live.newest.values()), None)
-        ratio = interval / bus.interval if bus.interval else 0.0
-        if newest is None or len(live.newest) > 1 or (bus.fleet is None and not _whole(ratio)):
-            self._state = replace(self._state, interval=live.interval, note="the interval can't be changed on this bus")
+        """Cycles of another length from now on, or a word why not."""
+        live = self._live
+        node = live.shown(self._state)
+        if node is None or len(live.nodes) > 1:
+            why = "nothing has come yet" if node is None else "the hosts on this bus have their own intervals"
+        else:
+            why = self._receiver.retune(interval, node.stamp.node, node.snapshot.families)
+        if why:
+            self._wanted = live.interval or self._wanted
+            self._state = replace(self._state, interval=self._wanted, note=why)
             return
-        stamp, snapshot = newest
-        recompute = None if abs(ratio - 1) < 1e-6 else (stamp.node, snapshot.families, interval)
-        if not _whole(ratio):
-            try:
-                bus, recompute = private(self._start, interval), None
-            except AttachError as error:
-                self._state = replace(self._state, interval=live.interval, note=str(error))
-                return
-            self._adopt(bus)
-        fresh = Source(self._context, bus, recompute)
-        if self._old is None:
-            self._old = self._source
-        else:  # one change after the other, before any cycle came: what was shown stays until one comes
-            self._drop(self._source)
-            if self._source.bus not in (bus, self._old.bus):
-                self._dismiss(self._source.bus)
-        self._source = fresh
-        self._watch(fresh)
-        live.interval = interval
+        self._wanted = live.interval = interval
         self._set_alarm()
-        asyncio.get_running_loop().call_soon(self._on_data)
 
     # Keys and the mouse
 
@@ -357,8 +273,13 @@ class Program:
             app.output.flush()
 
 
-def _whole(ratio: float) -> bool:
-    return ratio > 0.5 and abs(ratio - round(ratio)) < 1e-6
+def _wanted(options: Options, bus: Bus) -> float:
+    """The interval to show: the one that was asked for, where the bus can have it; a named bus has its own, unless
+    another one was asked for."""
+    if bus.interval is None or (options.bus is not None and options.frequency == Options().frequency):
+        return bus.interval or options.frequency
+    ratio = options.frequency / bus.interval
+    return options.frequency if ratio > 0.5 and abs(ratio - round(ratio)) < 1e-6 else bus.interval
 
 
 def _sparks(term: str) -> str:
@@ -367,10 +288,11 @@ def _sparks(term: str) -> str:
     return SPARKS if encoding == "utf8" and not term.startswith(("vt", "linux", "dumb", "ansi")) else PLAIN_SPARKS
 
 
-def run(options: Options, bus: Bus, start: StartFleet) -> int:
-    """Runs the screen; returns the exit status. Whatever happens, the terminal is as it was before."""
+def run(options: Options, bus: Bus, start: StartFleet, note: str = "") -> int:
+    """Runs the screen, which says `note` at first; returns the exit status. Whatever happens, the terminal is as it was
+    before."""
     try:
-        return asyncio.run(Program(options, bus, start).run())
+        return asyncio.run(Program(options, bus, start, note).run())
     except Ended as end:
         raise AttachError(str(end), end.status) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, a user gets one line, not a traceback

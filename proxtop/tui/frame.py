@@ -16,7 +16,8 @@ class Frame:
     ids: the rows of the table in their order; owners: the row of each line of the table, from line `first` of the
     screen on; heads: (first cell, cell behind the last, column) of the heads at line `head`. top: the first line of the
     table that is visible, page: how many are, length: how many there are. columns: those that the view shows;
-    fields: those of the field selector, `host` of them of the host panel's.
+    fields: those of the field selector, `host` of them of the host panel's. depth:
+    the lines by which an overlay can be scrolled.
     """
 
     lines: list[Line]
@@ -33,3 +34,4 @@ class Frame:
     columns: tuple[Metric, ...]
     fields: tuple[Metric, ...] = ()
     host: tuple[Metric, ...] = ()
+    depth: int = 0

@@ -12,7 +12,7 @@ from proxtop.tui import cells
 from proxtop.tui.history import Entry
 from proxtop.tui.scene import Scene
 from proxtop.tui.state import State
-from proxtop.tui.table import Line, name_cells
+from proxtop.tui.table import Line, name_cells, named
 from proxtop.tui.text import fit, width
 from proxtop.tui.theme import Levels
 
@@ -62,7 +62,12 @@ def _find(entries: Sequence[Entry], scene: Scene, state: State) -> Found:
     names = {key: str(name) for key, name in zip(vm.ids, vm.columns.get("name", vm.ids), strict=False)}
     found = contention.waits(window[-1], _recent(entries[: -contention.WINDOW]), limits(scene.levels))
     wanted = state.filter.casefold()
-    return Found([wait for wait in found if wanted in names.get(wait.vm, "").casefold()], Takers(window), names)
+    shown = [
+        wait
+        for wait in found
+        if wanted in names.get(wait.vm, "").casefold() and named(scene.only, names.get(wait.vm, ""), wait.vm)
+    ]
+    return Found(shown, Takers(window), names)
 
 
 def _needed(entry: Entry) -> dict[str, Table]:

@@ -248,7 +248,7 @@ def _cursor(step: int) -> Action:
 
 
 def _last(state: State, frame: Frame) -> int:
-    return max(0, len(frame.fields) - 1) if state.overlay == "fields" else 999
+    return max(0, len(frame.fields) - 1 if state.overlay == "fields" else frame.depth)
 
 
 def _toggle(state: State, frame: Frame) -> State:

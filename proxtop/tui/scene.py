@@ -17,12 +17,11 @@ NO_HISTORY = History()
 class Scene:
     """The data that are shown. `snapshot` is the newest, or the one at which the screen is paused.
 
-    stamp: whose and when. behind: seconds by which a paused screen is behind the newest cycle, None when live.
-    age: seconds since the last cycle came, where that is more than two intervals. link: what is wrong with the
-    connection, in words. interval: the seconds between cycles; base: those of a fleet that others use too. asked:
-    the families that the user named, empty for all.
-    nodes: the hosts on the bus. notes: what the settings file or the connection had to say.
-    memo: what was worked out for this cycle already.
+    stamp: whose and when. behind: seconds by which a paused screen is behind the newest cycle, None when live; until:
+    when the shown cycle came then. age: seconds since the last cycle came, where that is more than two intervals. link:
+    what is wrong with the connection, in words. base: the interval of a fleet that others use too. asked: the families
+    that the user named, empty for all; only: the VMs, as globs. nodes: the hosts on the bus. notes: what the settings
+    file had to say. memo: what was worked out for this cycle already.
     """
 
     snapshot: Snapshot | None = None
@@ -30,9 +29,9 @@ class Scene:
     behind: float | None = None
     age: float | None = None
     link: str = ""
-    interval: float = 2.0
     base: float | None = None
     asked: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     history: History = NO_HISTORY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxtop.catalog import Metric
 from proxtop.tui import cells, detail, fields, help, hurts, table, views, words
@@ -22,7 +22,8 @@ _FIELD_GAP = 2
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The table: its lines in sight, the row of each, all rows, where it stands; `head` is the line above it."""
+    """The table: its lines in sight, the row of each, all rows, where it stands; `head` is the line above it, `total`
+    counts the rows that there are without a filter, `depth` the lines by which a page can be scrolled."""
 
     head: Line
     lines: list[Line]
@@ -31,6 +32,8 @@ class Body:
     top: int
     length: int
     heads: tuple[tuple[int, int, str], ...] = ()
+    total: int = 0
+    depth: int = 0
 
 
 def render(state: State, scene: Scene, columns: int, rows: int) -> Frame:
@@ -44,14 +47,15 @@ def render(state: State, scene: Scene, columns: int, rows: int) -> Frame:
     foot = _foot(state, scene, columns)
     page = rows - 1 - len(panel) - 1 - len(foot)
     body = _body(state, scene, shown, columns, page)
-    lines = [_status(state, scene, columns, len(body.ids)), *panel, body.head, *body.lines[:page]]
+    lines = [_status(state, scene, columns, body), *panel, body.head, *body.lines[:page]]
     lines += [[]] * (rows - len(foot) - len(lines))
     lines += foot
-    chosen = fields.entries(state.view, families, shown) + views.host_fields(state.view, families)
+    columns_of = () if state.view == "contention" else fields.entries(state.view, families, shown)
+    chosen = columns_of + views.host_fields(state.view, families)
     frame = Frame(
         lines=lines, scene=scene, width=columns, ids=body.ids, owners=body.owners, first=2 + len(panel),
         heads=body.heads, head=1 + len(panel), top=body.top, page=page, length=body.length, columns=shown,
-        fields=chosen, host=host,
+        fields=chosen, host=host, depth=help.depth(columns, rows - 2) if state.overlay == "help" else body.depth,
     )  # fmt: skip
     if state.overlay == "help":
         _lay(frame, help.box(state.cursor, columns, rows - 2), 1)
@@ -74,19 +78,13 @@ def _host_metrics(state: State, families: tuple[str, ...]) -> tuple[Metric, ...]
     return tuple(metric for metric in views.host_fields(state.view, families) if metric.name in names)
 
 
-def _status(state: State, scene: Scene, columns: int, count: int) -> Line:
+def _status(state: State, scene: Scene, columns: int, body: Body) -> Line:
     """The status bar."""
     view = views.VIEWS[state.view]
     what = "VMs" if view.scope == "vm" else "Devices"
-    snapshot = scene.snapshot
-    if snapshot is None:
-        total = "-"
-    elif view.scope == "vm":
-        total = str(len(snapshot.tables["vm"].ids))
-        if state.filter:
-            total = f"{count} of {total}"
-    else:
-        total = str(count)
+    total = "-" if scene.snapshot is None else str(body.total)
+    if state.filter and scene.snapshot is not None:
+        total = f"{len(body.ids)} of {total}"
     parts = ["proxtop", f"Refresh: {state.interval:.1f}s", f"View: {view.title}{' [H]' if state.human else ''}",
              f"{what}: {total}"]  # fmt: skip
     if len(scene.nodes) > 1 and scene.stamp is not None:
@@ -139,20 +137,21 @@ def _detail(state: State, scene: Scene, columns: int, page: int) -> Body:
     top = max(0, min(state.cursor, len(lines) - 1 - page))
     more = len(lines) - 1 - page - top
     head = lines[0] if more <= 0 else [("title", fit(lines[0][0][1], columns - 12)), ("part", f"{more:4} below v")]
-    ids = table.rows(scene.snapshot, state).ids
-    return Body(
-        cut(head, 0, columns), [cut(line, 0, columns) for line in lines[1 + top :][:page]], [], ids, 0, len(ids)
-    )
+    shown = [cut(line, 0, columns) for line in lines[1 + top :][:page]]
+    found = table.rows(scene.snapshot, state, scene.only)
+    depth = max(0, len(lines) - 1 - page)
+    return Body(cut(head, 0, columns), shown, [], found.ids, 0, len(found.ids), total=found.total, depth=depth)
 
 
 def _contention(state: State, scene: Scene, columns: int, page: int) -> Body:
     """Who hurts whom; only the lines in sight are worked out."""
     head = hurts.header(columns)
-    if scene.snapshot is None or not scene.snapshot.tables["vm"].ids:
+    total = table.rows(scene.snapshot, replace(state, filter=""), scene.only).total
+    if scene.snapshot is None or not total:
         return Body(head, _words(words.empty(state, scene, 0), columns), [], [], 0, 0)
     found = hurts.find(scene, state)
     if not found.waits:
-        return Body(head, _words(hurts.nobody(scene), columns), [], [], 0, 0)
+        return Body(head, _words(hurts.nobody(scene), columns), [], [], 0, 0, total=total)
     ids = list(dict.fromkeys(wait.vm for wait in found.waits))
     top = max(0, min(state.top, len(found.waits) - page))
     chosen = [place for place, wait in enumerate(found.waits) if wait.vm == state.selected]
@@ -163,7 +162,7 @@ def _contention(state: State, scene: Scene, columns: int, page: int) -> Body:
         line = hurts.row(found, wait, scene, columns)
         lines.append(_selected(line, columns) if wait.vm == state.selected else line)
         owners.append(wait.vm)
-    return Body(head, lines, owners, ids, top, len(found.waits))
+    return Body(head, lines, owners, ids, top, len(found.waits), total=total)
 
 
 def _body(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, page: int) -> Body:
@@ -171,12 +170,12 @@ def _body(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, p
         return _detail(state, scene, columns, page)
     if state.view == "contention":
         return _contention(state, scene, columns, page)
-    found = table.rows(scene.snapshot, state)
+    found = table.rows(scene.snapshot, state, scene.only)
     plan = table.layout(shown, columns, state.left, human=state.human)
     heads = tuple((x, x + size, metric.name) for metric, x, size in plan.columns)
     head = _head(table.header(plan, state), plan, columns)
-    if not found.order or scene.snapshot is None:
-        return Body(head, _words(words.empty(state, scene, found.total), columns), [], [], 0, 0, heads)
+    if not found.order or scene.snapshot is None or words.uncollected(state, scene):
+        return Body(head, _words(words.empty(state, scene, found.total), columns), [], [], 0, 0, heads, found.total)
     virtual = _lines(state, scene, found)
     top = _top(state, found, virtual, page)
     lines: list[Line] = []
@@ -198,7 +197,7 @@ def _body(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, p
             line = [("selected" if style == "selected" else "dim", text) for style, text in line]
         lines.append(line)
         owners.append(owner)
-    return Body(head, lines, owners, found.ids, top, len(virtual), heads)
+    return Body(head, lines, owners, found.ids, top, len(virtual), heads, found.total)
 
 
 def _lines(state: State, scene: Scene, found: table.Rows) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from proxtop.catalog import Metric
 from proxtop.model import EMPTY, Snapshot, Table, Value
@@ -42,8 +43,9 @@ class Layout:
     fixed: int
 
 
-def rows(snapshot: Snapshot | None, state: State) -> Rows:
-    """The view's rows, filtered by name and sorted: numbers as numbers, unknown ones last, equals by name."""
+def rows(snapshot: Snapshot | None, state: State, only: Sequence[str] = ()) -> Rows:
+    """The view's rows, filtered by name and sorted: numbers as numbers, unknown ones last, equals by name. `only` are
+    globs of names or UUIDs; other VMs are not there."""
     view = views.VIEWS[state.view]
     table = snapshot.tables.get(view.scope, EMPTY) if snapshot is not None else EMPTY
     order = list(range(len(table.ids)))
@@ -51,13 +53,20 @@ def rows(snapshot: Snapshot | None, state: State) -> Rows:
         kind = "disk_device_type" if view.scope == "device" else "net_host_type"
         types = table.columns.get(kind, [])
         order = [place for place, value in enumerate(types) if value == view.kind]
-    total = len(order)
     names = _names(table, view)
+    if only and view.scope == "vm":
+        order = [place for place in order if named(only, str(names[place]), table.ids[place])]
+    total = len(order)
     if state.filter:
         wanted = state.filter.casefold()
         order = [place for place in order if wanted in str(names[place]).casefold()]
     order = _sorted(table, order, names, state)
     return Rows(table, order, [table.ids[place] for place in order], total, names)
+
+
+def named(only: Sequence[str], name: str, key: str) -> bool:
+    """Whether one of the globs matches the VM's name or UUID; none at all match every VM."""
+    return not only or any(fnmatchcase(name, glob) or fnmatchcase(key, glob) for glob in only)
 
 
 def _names(table: Table, view: views.View) -> Sequence[Value]:

@@ -48,15 +48,20 @@ def _named(family: str, text: str) -> str:
     return text if text.startswith(f"{family}:") else f"{family}: {text}"
 
 
+def uncollected(state: State, scene: Scene) -> bool:
+    """Whether none of the view's families come."""
+    snapshot = scene.snapshot
+    return snapshot is not None and not set(views.VIEWS[state.view].families).intersection(snapshot.families)
+
+
 def empty(state: State, scene: Scene, total: int) -> list[str]:
     """Why the table has no row: what is so, and what can be done."""
     snapshot = scene.snapshot
     view = views.VIEWS[state.view]
     if snapshot is None:
         return [scene.link or "Waiting for the first cycle …"]
-    missing = [name for name in view.families if name not in snapshot.families]
-    if missing and len(missing) == len(view.families):
-        family = catalog.FAMILIES[missing[0]]
+    if uncollected(state, scene):
+        family = catalog.FAMILIES[view.families[0]]
         return [f"The fleet does not collect {family.name}.", f"Start proxtop with {family.option}."]
     if total and state.filter:
         return [f"No name contains '{state.filter}' ({total} do not).", "Esc clears the filter."]

@@ -30,7 +30,7 @@ class Drawn:
     ) -> None:
         self.size = size
         self.now = 1000.0
-        self.live = Live((), Levels(), SPARKS)
+        self.live = Live((), Levels(), SPARKS, interval=2.0)
         self.state = replace(State(), **state)  # type: ignore[arg-type]
         for stamp, snapshot in recorded() if cycles is None else cycles:
             self.feed(stamp, snapshot)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxtop.attach import PrivateFleet
 from tests.lab.guests import Lab
 from tests.lab.qemu import BareGuest
 from tests.lab.scenes import BareScene
@@ -21,7 +22,7 @@ WIDTH, HEIGHT = 132, 40
 @pytest.fixture(scope="module")
 def opened(bare_guests: BareScene) -> Iterator[Terminal]:
     """The screen on a fleet of its own, once for all tests of this module."""
-    with Terminal("--qemu", "--frequency=1", size=(WIDTH, HEIGHT)) as terminal:
+    with Terminal("--qemu", "--frequency=1", "--vm=plain,a?comma", size=(WIDTH, HEIGHT)) as terminal:
         terminal.wait(lambda text: "plain" in text and "a,comma" in text, timeout=40)
         yield terminal
         terminal.keys("q")
@@ -238,7 +239,11 @@ def test_columns_scroll(terminal: Terminal) -> None:
 
 
 def test_pausing_and_stepping(terminal: Terminal) -> None:
-    terminal.keys("i", "Space")
+    terminal.keys("i")
+    for _ in range(2):
+        shown = terminal.wait("View: I/O")
+        terminal.wait(lambda now, shown=shown: now != shown)
+    terminal.keys("Space")
     text = terminal.wait("PAUSED at")
     rows = row(text, "plain")
     terminal.wait(lambda now: "(-2 s)" in now or "(-3 s)" in now)
@@ -327,3 +332,41 @@ def test_the_victim_and_who_hurts_it_are_named(lab: Lab) -> None:
     finally:
         for guest in guests:
             guest.kill()
+
+
+def test_on_a_fleet_that_others_use_too_only_its_multiples_can_be_had(bare_guests: BareScene) -> None:
+    families = ("cpu", "mem", "io")
+    setup = {
+        "root": "/", "node": "here", "node_given": True, "interval": 0.5, "families": families, "connector": "qemu",
+        "uri": "qemu:///system", "uri_given": False, "procfs": "/proc", "procfs_given": False, "sysfs": "/sys",
+        "verbose": False,
+    }  # fmt: skip
+    fleet = PrivateFleet(setup)
+    try:
+        with Terminal("--bus", fleet.endpoint, "--frequency=1", size=(132, 40)) as terminal:
+            terminal.wait(lambda text: "Refresh: 1.0s" in text and "plain" in text, timeout=40)
+            terminal.keys("i")
+            for key, says in (
+                ("+", "Refresh: 1.5s"),
+                ("-", "Refresh: 1.0s"),
+                ("-", "Refresh: 0.5s"),
+                ("-", "own is 0.5 s"),
+            ):
+                terminal.keys(key)
+                terminal.wait(says)
+                shown = terminal.wait(lambda text: "plain" in text and "OLD" not in text)
+                terminal.wait(lambda text, shown=shown: row(text, "plain") != row(shown, "plain"))
+            terminal.keys("d")
+            terminal.wait("The fleet does not collect disk.")
+            terminal.keys("q")
+            terminal.ended()
+    finally:
+        fleet.close()
+
+
+def test_only_the_vms_that_are_named_are_shown(bare_guests: BareScene) -> None:
+    with Terminal("--qemu", "--cpu", "--vm", "pl*") as terminal:
+        text = terminal.wait(lambda text: "plain" in text and "VMs: 1 " in text, timeout=40)
+        assert "a,comma" not in text
+        terminal.keys("q")
+        terminal.ended()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pathlib
+from dataclasses import replace
 
 import pytest
 
 from proxtop.tui import keys
+from proxtop.tui.live import Live
 from proxtop.tui.state import Sort, State
-from proxtop.tui.theme import THRESHOLDS
+from proxtop.tui.theme import THRESHOLDS, Levels
+from proxtop.view import View
 from tests.tui.drawn import Drawn
 from tests.tui.recorded import altered, many, recorded
 
@@ -210,8 +213,6 @@ def test_a_key_without_a_meaning_changes_nothing() -> None:
 
 
 def test_tab_goes_to_the_next_host() -> None:
-    from dataclasses import replace
-
     stamp, snapshot = recorded()[-1]
     drawn = Drawn(cycles=[(stamp, snapshot), (replace(stamp, node="pve2"), snapshot)])
     assert "Host: pve1 (1/2, Tab)" in drawn.lines[0]
@@ -229,3 +230,44 @@ def test_the_documentation_has_the_thresholds_that_count() -> None:
     text = (pathlib.Path(__file__).parents[2] / "docs" / "tui.md").read_text()
     for name, (warning, alarm) in THRESHOLDS.items():
         assert f"| `{name}` | {warning:g} | {alarm:g} |" in text
+
+
+def test_a_page_scrolls_no_further_than_it_goes() -> None:
+    drawn = Drawn().press("enter", *["down"] * 100)
+    assert "below v" not in drawn.text
+    assert drawn.press("up").text.count("  1 below v") == 1
+    assert "below v" in drawn.press("home").text
+
+
+def test_only_the_vms_that_were_named_are_there() -> None:
+    drawn = Drawn()
+    drawn.live.only = ("*-io",)
+    assert drawn.lines[0].split(" | ")[3] == "VMs: 1"
+    assert column(drawn, 1) == ["lab-io"]
+
+
+def test_the_host_figures_are_those_of_the_named_devices() -> None:
+    stamp, snapshot = recorded()[-1]
+    drawn = Drawn(cycles=[]).press("p")
+    drawn.live.view = View(verbose=True, netdev=("vnet2",))
+    drawn.feed(stamp, snapshot)
+    assert "net_host_receivedBytes: 0.0" not in drawn.text
+    assert "net_host_receivedBytes: 99" in drawn.text
+
+
+def test_the_interval_of_an_unknown_bus_is_read_off_its_cycles() -> None:
+    stamp, snapshot = recorded()[-1]
+    live = Live((), Levels(), "")
+    for number in range(3):
+        live.add(replace(stamp, cycle=stamp.cycle + 10_000 * number, seq=number), snapshot, 10.0 * number)
+    assert live.scene(State(), 39.9).age is None
+    assert live.scene(State(), 40.0).age == 20.0
+
+
+def test_each_host_has_its_own_age() -> None:
+    stamp, snapshot = recorded()[-1]
+    live = Live((), Levels(), "", interval=2.0)
+    live.add(stamp, snapshot, 0.0)
+    live.add(replace(stamp, node="pve2"), snapshot, 9.0)
+    assert live.scene(State(), 10.0).age == 10.0
+    assert live.scene(State(node="pve2"), 10.0).age is None

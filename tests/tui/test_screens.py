@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.tui.drawn import SIZES, Drawn, check
@@ -89,3 +91,43 @@ def test_unknown_is_a_dash_and_never_zero() -> None:
     drawn = Drawn(cycles=[(stamp, altered(snapshot, "vm", "lab-busy", cpu_total=None, cpu_steal=None))]).press("c")
     row = next(line for line in drawn.lines if "lab-busy" in line)
     assert row.split()[2:4] == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "says"),
+    [
+        ({"families": ("cpu",)}, "d", "The fleet does not collect disk."),
+        ({"families": ("cpu",)}, "m", "Start proxtop with --mem."),
+        ({"tables": {}}, "a", "No VM runs on this host, says libvirt."),
+        ({"tables": {}, "reason": "libvirt: no permission"}, "a", "No VM can be seen: libvirt: no permission"),
+        ({"tables": {}, "connector": "qemu"}, "a", "There is neither libvirt nor Proxmox VE here"),
+        ({}, "l", "This host has no LVM logical volume."),
+        ({"stale": {"disk": "no sample in this cycle"}}, "a", "disk: no sample in this cycle"),
+        ({"degraded": {"io": "io: no permission to read /proc/PID/io"}}, "i", "io: no permission to read /proc/PID/io"),
+        ({"reason": "libvirt: no answer"}, "a", "libvirt: no answer"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(change: dict[str, object], key: str, says: str) -> None:
+    stamp, snapshot = recorded()[-1]
+    assert says in Drawn(cycles=[(stamp, replace(snapshot, **change))]).press(key).text  # type: ignore[arg-type]
+
+
+def test_before_the_first_cycle_it_waits_and_says_for_what() -> None:
+    drawn = Drawn(cycles=[])
+    assert "Waiting for the first cycle" in drawn.text
+    assert "VMs: - " in drawn.lines[0]
+    drawn.live.link = "no connection, trying again: tcp://127.0.0.1:1"
+    assert "no connection, trying again: tcp://127.0.0.1:1" in drawn.text
+    for keys in (("w",), ("enter",), ("f", " "), ("?",), ("e",), (" ", "[", "]")):
+        assert drawn.press(*keys, "escape").text
+
+
+def test_old_data_are_grey_and_have_their_age() -> None:
+    drawn = Drawn()
+    drawn.now += 3.9
+    assert "OLD" not in drawn.text
+    drawn.now += 3.1
+    assert drawn.lines[0].split(" | ")[4] == "OLD: 7 s"
+    assert "no data for 7 s" in drawn.text
+    frame = drawn.frame
+    assert {style for line in frame.lines[frame.first : frame.first + 3] for style, _ in line} == {"dim"}

@@ -1,0 +1,161 @@
+"""The bus in the event loop: one source of cycles, another one when the interval changes, fleets of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import zmq
+
+from proxtop.attach import AttachError
+from proxtop.model import Snapshot, Stamp
+from proxtop.tui.link import Bus, Source, StartFleet, private
+
+
+class Ended(Exception):
+    """Ends the program: a line for the user, and the exit status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Receiver:
+    """Calls back with the cycles that came, with what is wrong with the connection, and with what our own fleet says.
+
+    While the interval changes there are two sources: the one before delivers until the new one has its first cycle,
+    then ends, and its fleet with it, where it was our own and another took its place.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        start: StartFleet,
+        *,
+        on_cycles: Callable[[list[tuple[Stamp, Snapshot]]], None],
+        on_link: Callable[[str], None],
+        on_said: Callable[[str], None],
+    ) -> None:
+        self._start = start
+        self._on_cycles = on_cycles
+        self._on_link = on_link
+        self._on_said = on_said
+        self._deadline: asyncio.TimerHandle | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._source = Source(self._context, bus)
+        self._old: Source | None = None
+
+    def open(self) -> None:
+        """Begins to listen; the event loop must run."""
+        self._watch(self._source)
+        self._adopt(self._source.bus)
+        asyncio.get_running_loop().call_soon(self._take)
+
+    def close(self) -> None:
+        """Ends all: sockets, and fleets of our own."""
+        buses = {self._source.bus.endpoint: self._source.bus}
+        self._drop(self._source)
+        if self._old is not None:
+            buses[self._old.bus.endpoint] = self._old.bus
+            self._drop(self._old)
+        for bus in buses.values():
+            self._dismiss(bus)
+        self._context.destroy(linger=0)
+
+    def retune(self, interval: float, node: str, families: tuple[str, ...]) -> str:
+        """Cycles of another length: multiples of the fleet's are computed here, for others our own fleet starts anew.
+        Returns why not, empty where it can be done."""
+        bus = self._source.bus
+        if bus.interval is None:
+            return "the interval of this bus is not known, so it can't be changed"
+        ratio = interval / bus.interval
+        whole = ratio > 0.5 and abs(ratio - round(ratio)) < 1e-6
+        recompute = None if abs(ratio - 1) < 1e-6 else (node, families, interval)
+        if not whole:
+            if bus.fleet is None:
+                return f"{interval:g} s is no multiple of the fleet's {bus.interval:g} s"
+            try:
+                bus, recompute = private(self._start, interval), None
+            except AttachError as error:
+                return str(error)
+            self._adopt(bus)
+        if self._old is None:
+            self._old = self._source
+        else:  # one change after the other, before any cycle came: what was shown stays until one comes
+            self._drop(self._source)
+            if self._source.bus not in (bus, self._old.bus):
+                self._dismiss(self._source.bus)
+        self._source = Source(self._context, bus, recompute)
+        self._watch(self._source)
+        asyncio.get_running_loop().call_soon(self._take)
+        return ""
+
+    def _watch(self, source: Source) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(source.socket.fileno(), self._take)
+        loop.add_reader(source.monitor.fileno(), self._on_monitor)
+
+    def _drop(self, source: Source) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(source.socket.fileno())
+        loop.remove_reader(source.monitor.fileno())
+        source.close()
+
+    def _adopt(self, bus: Bus) -> None:
+        """Listens to a fleet of our own."""
+        if bus.fleet is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(bus.said, self._on_messages, bus)
+            loop.add_reader(bus.fleet.ready, self._on_ready, bus)
+            loop.add_reader(bus.fleet.process, self._on_end, bus)
+
+    def _dismiss(self, bus: Bus) -> None:
+        """Ends a fleet of our own."""
+        if bus.fleet is not None:
+            loop = asyncio.get_running_loop()
+            for descriptor in (bus.said, bus.fleet.ready, bus.fleet.process):
+                loop.remove_reader(descriptor)
+            bus.end()
+
+    def _take(self) -> None:
+        """Cycles may have come."""
+        found = list(self._source.take())
+        if self._old is not None:
+            if found:
+                self._drop(self._old)
+                if self._old.bus is not self._source.bus:
+                    self._dismiss(self._old.bus)
+                self._old = None
+            else:
+                found = list(self._old.take())
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if (wait := self._source.snapshots.wait()) is not None:
+            self._deadline = asyncio.get_running_loop().call_later(wait + 0.001, self._take)
+        if found:
+            self._on_cycles(found)
+
+    def _on_monitor(self) -> None:
+        for source in (self._source, self._old):
+            if source is not None and source.watch():
+                self._on_link(source.problem)
+
+    def _on_messages(self, bus: Bus) -> None:
+        found = bus.messages()
+        if found is None:
+            asyncio.get_running_loop().remove_reader(bus.said)
+        elif found:
+            self._on_said(found[-1])
+
+    def _on_ready(self, bus: Bus) -> None:
+        """Our fleet's first word: the hypervisor answers, or why it does not."""
+        assert bus.fleet is not None
+        word = os.read(bus.fleet.ready, 4096).decode(errors="replace").strip()
+        asyncio.get_running_loop().remove_reader(bus.fleet.ready)
+        if word.startswith("error "):
+            raise Ended(word.removeprefix("error "), 2)
+
+    def _on_end(self, bus: Bus) -> None:
+        raise Ended("; ".join(["the private fleet ended", *(bus.messages() or [])]), 1)
