@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -84,7 +85,8 @@ class Source:
         else:
             node, families, frequency = recompute
             self.snapshots = Recomputed(context, bus.endpoint, node=node, families=families, frequency=frequency)
-        self.socket = self.snapshots.subscriber.socket
+        # pyzmq's whole socket, as its context makes them: it can be watched
+        self.socket = cast("zmq.Socket[bytes]", self.snapshots.subscriber.socket)
         self.monitor: zmq.Socket[bytes] = self.socket.get_monitor_socket(_EVENTS)
         self.watch()  # a descriptor tells of nothing before it was asked once
 

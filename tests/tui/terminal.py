@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-MAIN = "import proxtop.cli; raise SystemExit(proxtop.cli.main())"
+MAIN = "import proxtop.__main__; raise SystemExit(proxtop.__main__.main())"
 _WAIT_S = 20.0
 
 

@@ -149,7 +149,7 @@ def test_a_path_without_programs_will_do(feed: Feed) -> None:
 
 @pytest.mark.parametrize("name", ["tui", "ncurses"])
 def test_without_a_terminal_the_screen_is_refused_in_one_line(name: str) -> None:
-    code = "import proxtop.cli; raise SystemExit(proxtop.cli.main())"
+    code = "import proxtop.__main__; raise SystemExit(proxtop.__main__.main())"
     done = subprocess.run(
         [sys.executable, "-c", code, "-p", name], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
         check=False,
