@@ -30,7 +30,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.add_cleanup(lambda: lab.__exit__(None, None, None))
 
 
-def _unavailable(reason: str) -> NoReturn:
+def unavailable(reason: str) -> NoReturn:
     """CI has to run everything; elsewhere a test that lacks something is skipped."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
@@ -42,12 +42,12 @@ def lab(pytestconfig: pytest.Config) -> Lab:
     """For guests of a test's own; stop each when done."""
     reason = missing()
     if reason:
-        _unavailable(reason)
+        unavailable(reason)
     lab = pytestconfig.stash[LAB]
     try:
         lab.prepare()
     except LabMissing as error:
-        _unavailable(str(error))
+        unavailable(str(error))
     return lab
 
 
@@ -56,7 +56,7 @@ def libvirt_guests(lab: Lab) -> LibvirtScene:
     """web (idle), web-01 (vCPU 0 of two busy) and one with an odd name, disk writes and network traffic."""
     reason = missing("libvirt")
     if reason:
-        _unavailable(reason)
+        unavailable(reason)
     return libvirt_scene(lab)
 
 

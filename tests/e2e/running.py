@@ -145,11 +145,12 @@ class Proxtop:
     def _left(self, timeout: float) -> list[int]:
         """Processes of our private fleets that are still there when the time is over."""
         deadline = time.monotonic() + timeout
-        while (left := list(self._fleet())) and time.monotonic() < deadline:
+        while (left := list(self.fleet())) and time.monotonic() < deadline:
             time.sleep(0.02)
         return left
 
-    def _fleet(self) -> Iterator[int]:
+    def fleet(self) -> Iterator[int]:
+        """The processes of our private fleets."""
         word = os.fsencode(self.runtime)
         for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
