@@ -298,6 +298,8 @@ MAIN: tuple[Key, ...] = (
     Key((" ",), "Space", "pause, and go on", _pause),
     Key(("[",), "[", "one cycle back", _step(-1)),
     Key(("]",), "]", "one cycle forth", _step(1)),
+    Key(("{",), "{", "ten cycles back", _step(-10)),
+    Key(("}",), "}", "ten cycles forth", _step(10)),
     Key(("tab",), "Tab", "the next host on the bus", _node),
     Key(("W",), "W", "write the settings file", _save),
 )  # fmt: skip
@@ -334,10 +336,10 @@ VM: tuple[Key, ...] = (
     Key(("home",), "Home", "the top", _cursor(-9999)),
     Key(("left",), "Left", "the VM before", _vm(-1)),
     Key(("right",), "Right", "the next VM", _vm(1)),
-    *(key for key in MAIN if key.label in ("q Ctrl+C", "h ?", "u", "+", "-", "Space", "[", "]", "W", "w")),
+    *(key for key in MAIN if key.label in ("q Ctrl+C", "h ?", "u", "+", "-", "Space", "[", "]", "{", "}", "W", "w")),
 )
 
-_ALWAYS = ("u", "U", "+", "=", "-", "[", "]", "W", "r", "R")
+_ALWAYS = ("u", "U", "+", "=", "-", "[", "]", "{", "}", "W", "r", "R")
 """Keys that do the same while an overlay is open."""
 
 

@@ -202,7 +202,7 @@ def test_pausing_stops_the_screen_and_not_the_data() -> None:
     drawn.press("[")
     assert "(-4 s)" in drawn.lines[0]
     assert drawn.press("[").state.note == "there is nothing older"
-    drawn.press("]", "]")
+    drawn.press("}", "{", "}", "]")
     assert "(-0 s)" in drawn.lines[0]
     assert "PAUSED" not in drawn.press(" ").lines[0]
     assert drawn.lines[1:] != before

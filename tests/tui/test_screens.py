@@ -131,3 +131,27 @@ def test_old_data_are_grey_and_have_their_age() -> None:
     assert "no data for 7 s" in drawn.text
     frame = drawn.frame
     assert {style for line in frame.lines[frame.first : frame.first + 3] for style, _ in line} == {"dim"}
+
+
+@pytest.mark.parametrize("view", ["a", "c", "m", "d", "n", "i", "s", "p"])
+def test_every_number_on_the_screen_is_the_snapshots(view: str) -> None:
+    """All fields at once, on a screen wide enough for them."""
+    drawn = Drawn((5000, 24), verbose=True).press(view)
+    frame = drawn.frame
+    _, snapshot = recorded()[-1]
+    shown = {metric.name: metric for metric in frame.columns}
+    assert frame.owners
+    assert len(frame.heads) == len(shown)
+    for line, owner in zip(drawn.lines[frame.first :], frame.owners, strict=False):
+        table = snapshot.tables[frame.columns[-1].scope]
+        for start, end, name in frame.heads:
+            cell = line.ljust(5000)[start:end].strip()
+            if name in ("uuid", "name", "device"):
+                continue
+            column = table.columns.get(name)
+            value = None if column is None else column[table.ids.index(owner)]
+            if value is None:
+                assert cell == "-", name
+            else:
+                assert isinstance(value, int | float)
+                assert float(cell) == pytest.approx(value, abs=0.051 if abs(value) < 1e6 else 0.51), name

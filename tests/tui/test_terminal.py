@@ -207,3 +207,22 @@ def test_settings_that_cannot_be_written_are_said(feed: Feed) -> None:
         terminal.wait("settings: /proc/nowhere")
         terminal.keys("q")
         terminal.ended()
+
+
+def test_a_hypervisor_that_does_not_answer_is_one_line_and_a_sane_terminal(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("libvirt")
+    nobody = f"qemu+unix:///system?socket={tmp_path}/nobody"
+    with Terminal("--libvirt", "--connection", nobody, size=(200, 24)) as terminal:
+        text = terminal.wait("status 2")
+        assert any(line.startswith("proxtop: libvirt: ") for line in text.split("\n"))
+        assert "Traceback" not in text
+        terminal.ended()
+
+
+def test_a_bus_where_nobody_is_is_tried_again_and_said(tmp_path: pathlib.Path) -> None:
+    with Terminal("--bus", "tcp://127.0.0.1:9", size=(120, 24)) as terminal:
+        terminal.wait("no connection, trying again: tcp://127.0.0.1:9")
+        terminal.keys("?")
+        terminal.wait("proxtop: keys")
+        terminal.keys("q")
+        terminal.ended()
