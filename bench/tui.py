@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import signal
 import statistics
 import sys
 import tempfile
@@ -153,6 +154,15 @@ def real(vms: int, interval: float) -> None:
             terminal.screen()
             idle.append((time.monotonic() - start) * 1000)
         line("  of that tmux itself: a key and a screen", idle)
+        terminal.keys("Space")
+        terminal.wait("PAUSED")
+        before, began = _cpu(pid), time.monotonic()
+        feed.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5 * interval)
+        still = (_cpu(pid) - before) / (time.monotonic() - began)
+        feed.process.send_signal(signal.SIGCONT)
+        say(f"300x100 terminal: {still * 100:.2f} % of a core between cycles")
+        terminal.keys("Space")
         before, began = _cpu(pid), time.monotonic()
         time.sleep(20 * interval)
         share = (_cpu(pid) - before) / (time.monotonic() - began)

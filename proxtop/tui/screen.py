@@ -46,7 +46,7 @@ def render(state: State, scene: Scene, columns: int, rows: int) -> Frame:
     panel = _panel(state, scene, host, columns, rows)
     foot = _foot(state, scene, columns)
     page = rows - 1 - len(panel) - 1 - len(foot)
-    body = _body(state, scene, shown, columns, page)
+    body = _kept(state, scene, shown, columns, page)
     lines = [_status(state, scene, columns, body), *panel, body.head, *body.lines[:page]]
     lines += [[]] * (rows - len(foot) - len(lines))
     lines += foot
@@ -159,10 +159,21 @@ def _contention(state: State, scene: Scene, columns: int, page: int) -> Body:
         top = chosen[0] if chosen[0] < top else chosen[0] - page + 1
     lines, owners = [], []
     for wait in found.waits[top : top + page]:
-        line = hurts.row(found, wait, scene, columns)
+        line = cut(hurts.row(found, wait, scene, columns), 0, columns)
         lines.append(_selected(line, columns) if wait.vm == state.selected else line)
         owners.append(wait.vm)
     return Body(head, lines, owners, ids, top, len(found.waits), total=total)
+
+
+def _kept(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, page: int) -> Body:
+    """The body as it was drawn last, where only the age of the data has changed since."""
+    if scene.stamp is None:
+        return _body(state, scene, shown, columns, page)
+    key = (scene.stamp, scene.age is None, columns, page)
+    if scene.memo.get("state") is not state or scene.memo.get("drawn") != key:
+        scene.memo.update(state=state, drawn=key, body=_body(state, scene, shown, columns, page))
+    body: Body = scene.memo["body"]
+    return body
 
 
 def _body(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, page: int) -> Body:

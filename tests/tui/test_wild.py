@@ -44,7 +44,7 @@ def wild(chance: random.Random) -> Snapshot:
     )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(12))
 def test_nothing_breaks_the_screen(seed: int) -> None:
     chance = random.Random(seed)
     stamp, _ = recorded()[0]
