@@ -155,3 +155,19 @@ def test_every_number_on_the_screen_is_the_snapshots(view: str) -> None:
             else:
                 assert isinstance(value, int | float)
                 assert float(cell) == pytest.approx(value, abs=0.051 if abs(value) < 1e6 else 0.51), name
+
+
+@pytest.mark.parametrize("size", [*SIZES, (120, 26)], ids=lambda size: "x".join(map(str, size)))
+def test_who_hurts_whom_is_as_it_was(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    stamp, snapshot = recorded()[-1]
+    cycles = [(replace(stamp, seq=number), snapshot) for number in range(12)]
+    first, second, *_ = snapshot.tables["vcpu"].ids
+    worse = altered(snapshot, "vm", "lab-busy", cpu_steal=12.0)
+    worse = altered(worse, "vcpu", first, vcpu_steal=24.0, vcpu_cpu=1)
+    worse = altered(worse, "vcpu", second, vcpu_total=30.0, vcpu_cpu=1)
+    worse = altered(worse, "vm", "lab-io", disk_lat_avg=31.5, cpu_steal=0.0)
+    worse = altered(worse, "vm", "lab-idle", psi_some_mem=6.0)
+    cycles += [(replace(stamp, seq=20 + number), worse) for number in range(5)]
+    drawn = Drawn(size, cycles).press("w", "down", "down")
+    check(drawn, "contention", monkeypatch)
+    assert drawn.press("enter").state.overlay == "vm"

@@ -226,3 +226,23 @@ def test_a_bus_where_nobody_is_is_tried_again_and_said(tmp_path: pathlib.Path) -
         terminal.wait("proxtop: keys")
         terminal.keys("q")
         terminal.ended()
+
+
+def test_a_fleet_that_is_killed_is_one_line_and_a_sane_terminal() -> None:
+    with Terminal("--qemu", "--cpu") as terminal:
+        terminal.wait(lambda text: STATUS in text and "VMs: -" not in text)
+        os.kill(terminal.python()[1], signal.SIGKILL)
+        text = terminal.wait("status 1")
+        assert "proxtop: the private fleet ended" in text
+        terminal.ended()
+
+
+def test_what_a_fleet_says_is_a_line_of_the_screen_and_never_in_its_midst() -> None:
+    with Terminal("--qemu", "--cpu", size=(120, 24)) as terminal:
+        terminal.wait(lambda text: STATUS in text and "VMs: -" not in text)
+        os.kill(terminal.python()[-1], signal.SIGKILL)
+        text = terminal.wait("was killed by signal 9; it is started again")
+        assert "was killed" in text.rstrip("\n").split("\n")[-1]
+        assert text.count("proxtop") == 1
+        terminal.keys("q")
+        terminal.ended()
