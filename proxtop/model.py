@@ -112,11 +112,13 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A virtual disk with the host's block device (kernel name) that holds it, None where none does."""
+    """A virtual disk with the host's block device (kernel name) that holds it, None where none does; `image` is where
+    its file or device node can be looked at from here at once, None where it can't be seen or might not answer."""
 
     name: str
     source: str | None
     device: str | None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

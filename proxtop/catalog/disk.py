@@ -80,15 +80,15 @@ IO = (
 
 SIZES = (
     Metric("disk_size_capacity", "vm", "bytes", "gauge", "SIZE", _BLOCK, "size of its disks as the guest sees them"),
-    Metric("disk_size_allocation", "vm", "bytes", "gauge", "ALLOC", _BLOCK, "space that they take on the host"),
+    Metric("disk_size_allocation", "vm", "bytes", "gauge", "ALLOC", f"{_BLOCK}, stat(2), /sys/block", "space that they take on the host; null where that can't be known (thin volumes, snapshots, zvols)"),
     Metric(
         "disk_size_physical",
         "vm",
         "bytes",
         "gauge",
         "PHYSICAL",
-        _BLOCK,
-        "size of the files or devices that hold them",
+        f"stat(2), /sys/block, {_BLOCK}",
+        "size of the files or devices that hold them; null where they can't be seen from here",
         True,
     ),
 )

@@ -1,21 +1,24 @@
-"""Disks: the host's block devices, the connector's block statistics, and each VM's wait for block I/O."""
+"""Disks: the host's block devices, the connector's block statistics, the images where they can be seen, and each VM's
+wait for block I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from proxtop.catalog.disk import BLOCKSTATS, FAMILY
 from proxtop.collectors.base import NO_PROCFS, Reasons, Row, picked, processes, table, taken, times, unseen
 from proxtop.kernel.diskstats import FIELDS, DiskStats, parse_diskstats
 from proxtop.kernel.errors import KernelError
 from proxtop.kernel.files import Files, Process
+from proxtop.kernel.images import Image, look
 from proxtop.kernel.pid_stat import parse_blkio_ticks
 from proxtop.kernel.sys_block import describe, is_partition
-from proxtop.model import EMPTY, Columns, Inventory, Sample, Statistics, Table
+from proxtop.model import EMPTY, Columns, Disk, Inventory, Sample, Statistics, Table
 
 _STATISTICS = tuple(column.name for column in BLOCKSTATS)
 _UNUSED_HIDDEN = ("loop", "ram", "zram")
 _NAMES_EVERY_S = 30.0
+_LOOK_EVERY_S = 5.0
 
 
 def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files) -> Sample:
@@ -40,7 +43,7 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
         reasons.add("no block statistics from the connector yet")
     tables = {
         "device": _devices(inventory, files, reasons),
-        "disk": _disks(inventory, block),
+        "disk": _disks(inventory, block, files),
         "vm": table(("gen", "blkio_ticks"), rows),
     }
     return Sample(FAMILY.name, tables, 0.0 if block is None else block.refresh, reasons.text)
@@ -64,16 +67,49 @@ def _blkio_ticks(process: Process) -> int | None:
     return None if text is None else parse_blkio_ticks(text) or None
 
 
-def _disks(inventory: Inventory, block: Statistics | None) -> Table:
+def _disks(inventory: Inventory, block: Statistics | None, files: Files) -> Table:
     vms = {vm.uuid: vm for vm in inventory.vms}
     known = {f"{vm.uuid}/{disk.name}": disk for vm in inventory.vms for disk in vm.disks}
     ids, places = picked(block, vms)
     disks = [known.get(row) for row in ids]
     columns = taken(block, _STATISTICS, places)
+    _fill_in(columns, disks, files)
     columns["gen"] = [vms[row.partition("/")[0]].gen for row in ids]
     columns["source"] = [None if disk is None else disk.source for disk in disks]
     columns["device"] = [None if disk is None else disk.device for disk in disks]
     return Table(ids, columns, times(block, places))
+
+
+def _fill_in(columns: Columns, disks: Sequence[Disk | None], files: Files) -> None:
+    """The sizes that hypervisors do not tell, of images that can be looked at: a device's is its own affair, a file's
+    blocks QEMU knows best."""
+    images = files.memory(_Images).look(files, [None if disk is None else disk.image for disk in disks])
+    allocation, physical = columns["allocation"], columns["physical"]
+    for place, image in enumerate(images):
+        if image is not None:
+            physical[place] = image.size
+            if image.device or allocation[place] is None:
+                allocation[place] = image.taken
+
+
+class _Images:
+    """What images were seen to be last: each is looked at again after a while."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[float, Image | None]] = {}
+
+    def look(self, files: Files, paths: Sequence[str | None]) -> list[Image | None]:
+        """Of each path its image; those that are not asked for are forgotten."""
+        now = files.clock()
+        before, self._seen = self._seen, {}
+        for path in paths:
+            if path is not None and path not in self._seen:
+                known = before.get(path)
+                fresh = known is not None and now - known[0] < _LOOK_EVERY_S
+                self._seen[path] = known if fresh and known is not None else (now, look(path, files.sysfs or ""))
+        return [None if path is None else self._seen[path][1] for path in paths]
 
 
 def _devices(inventory: Inventory, files: Files, reasons: Reasons) -> Table:

@@ -16,7 +16,7 @@ from proxtop.connectors.balloon import Freshness
 from proxtop.connectors.base import BALLOON, BLOCK, INTERFACE, VCPU, Part, Row, Settings, joined
 from proxtop.connectors.bounded import Late
 from proxtop.connectors.detect import is_remote
-from proxtop.connectors.libvirt_bulk import Answer, Bulk
+from proxtop.connectors.libvirt_bulk import Answer, Bulk, skipped
 from proxtop.connectors.libvirt_link import Link
 from proxtop.connectors.libvirt_stats import (
     Record,
@@ -239,6 +239,11 @@ class LibvirtConnector:
                 return
             self._every = max(1, math.ceil(block.took / (_BUSY_SHARE * self._interval)))
             self._take(block)
+            if missed := skipped(block):
+                again = self._bulk.ask(handles, missed, parts)
+                if again is None:
+                    return
+                self._take(again)
         every = self._balloon_every
         due = [
             uuid

@@ -15,7 +15,7 @@ from typing import Any
 
 from proxtop.connectors.bounded import Late, Pending
 from proxtop.connectors.libvirt_link import Link
-from proxtop.connectors.libvirt_stats import Record, has_balloon
+from proxtop.connectors.libvirt_stats import Record, has_balloon, has_block
 from proxtop.connectors.quarantine import Quarantine
 
 DEADLINE_S = 0.75
@@ -125,6 +125,11 @@ class Bulk:
         if not self._out:
             self.reason = None
         return answer
+
+
+def skipped(answer: Answer) -> list[str]:
+    """The VMs whose disks were not read, as somebody else held their job for a moment: another client's call."""
+    return [uuid for uuid, (_, record) in answer.records.items() if record.get("block.count") and not has_block(record)]
 
 
 def _call(connection: Any, objects: Sequence[Any], parts: frozenset[str]) -> Answer:

@@ -1,4 +1,9 @@
-"""Rows from libvirt's bulk statistics (virConnectGetAllDomainStats): a key that is missing is unknown."""
+"""Rows from libvirt's bulk statistics (virConnectGetAllDomainStats): a key that is missing is unknown.
+
+Of a running QEMU's disk `allocation` is the highest offset written since its start, and `physical` what QEMU calls
+the image's actual size, the space that it takes. Where QEMU does not tell that or tells 0, libvirt puts the size of the
+image there (src/qemu: qemuMonitorJSONBlockStatsUpdateCapacityData, qemuDomainGetStatsOneBlock).
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,11 @@ from proxtop.model import Value
 Record = Mapping[str, object]
 
 _BLOCK = (
-    "rd.reqs", "rd.bytes", "rd.times", "wr.reqs", "wr.bytes", "wr.times", "fl.reqs", "fl.times",
-    "capacity", "allocation", "physical",
+    "rd.reqs", "rd.bytes", "rd.times", "wr.reqs", "wr.bytes", "wr.times", "fl.reqs", "fl.times", "capacity",
 )  # fmt: skip
 _NET = ("bytes", "pkts", "errs", "drop")
 _MOST = 4096
+_SECTOR = 512
 
 
 def has_block(record: Record) -> bool:
@@ -33,8 +38,18 @@ def block_rows(record: Record, disks: Collection[str]) -> dict[str, tuple[Value,
     for number in range(_count(record, "block.count")):
         name = record.get(f"block.{number}.name")
         if isinstance(name, str) and name in disks and name not in rows:
-            rows[name] = tuple(whole(record.get(f"block.{number}.{key}")) for key in _BLOCK)
+            values = (whole(record.get(f"block.{number}.{key}")) for key in _BLOCK)
+            rows[name] = *values, *_sizes(record, f"block.{number}")
     return rows
+
+
+def _sizes(record: Record, disk: str) -> tuple[Value, Value]:
+    """(allocation, physical): what the image takes, and how large a device is; None where the figure may be another."""
+    physical, path = whole(record.get(f"{disk}.physical")), record.get(f"{disk}.path")
+    if isinstance(path, str) and path.startswith("/dev/") and not path.startswith("/dev/shm/"):
+        return None, physical
+    is_own_size = physical == whole(record.get(f"{disk}.capacity")) or (physical is not None and physical % _SECTOR)
+    return None if is_own_size else physical, None
 
 
 def balloon_row(record: Record, fresh: bool) -> tuple[Value, ...]:

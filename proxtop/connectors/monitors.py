@@ -201,7 +201,8 @@ def parse_blockstats(reply: object, disks: Iterable[str]) -> dict[str, tuple[Val
 
 
 def parse_sizes(reply: object, disks: Iterable[str]) -> dict[str, tuple[Value, ...]]:
-    """(capacity, allocation, physical) in bytes of query-block by disk name. QEMU does not tell the third."""
+    """(capacity, allocation, physical) in bytes of query-block by disk name. QEMU does not tell the third, and the
+    second of files alone: of a block device it tells 0."""
     wanted = frozenset(disks)
     rows: dict[str, tuple[Value, ...]] = {}
     for entry in _entries(reply):
@@ -209,7 +210,7 @@ def parse_sizes(reply: object, disks: Iterable[str]) -> dict[str, tuple[Value, .
         inserted = entry.get("inserted")
         image = inserted.get("image") if isinstance(inserted, Mapping) else None
         if name is not None and isinstance(image, Mapping):
-            rows[name] = whole(image.get("virtual-size")), whole(image.get("actual-size")), None
+            rows[name] = whole(image.get("virtual-size")), whole(image.get("actual-size")) or None, None
     return rows
 
 

@@ -19,7 +19,7 @@ class Disks:
     """Finds devices, and remembers them until told to `forget`.
 
     `root` is where the host's / can be seen, None where it can't: then symlinks are not followed, and what lies below
-    /dev goes by its name in sysfs. A file's device comes from the host's list of mounts alone: no file is ever touched,
+    /dev goes by its name in sysfs. A file's device comes from the host's list of mounts alone: no file is ever opened,
     nothing is asked of a network file system, and another machine's paths are never looked for on this one.
     """
 
@@ -30,11 +30,13 @@ class Disks:
         self._lstat = lstat
         self._mounts: tuple[Mount, ...] | None = None
         self._devices: dict[str, str | None] = {}
+        self._images: dict[str, str | None] = {}
 
     def forget(self) -> None:
         """Mounts and links may have changed."""
         self._mounts = None
         self._devices.clear()
+        self._images.clear()
 
     def device(self, source: str | None) -> str | None:
         """The kernel's name of the whole device (sda, dm-3, zd16, rbd0, loop1) that holds a path, None where none of
@@ -44,6 +46,26 @@ class Disks:
         if source not in self._devices:
             self._devices[source] = self._find(source, depth=0)
         return self._devices[source]
+
+    def image(self, source: str | None) -> str | None:
+        """The path, without symlinks and as seen from here, of the file or block device that is the source; None where
+        it can't be seen or lies on a network file system, which might not answer."""
+        if self._root is None or source is None or not source.startswith("/") or "\0" in source:
+            return None
+        if source not in self._images:
+            self._images[source] = self._seen(source)
+        return self._images[source]
+
+    def _seen(self, source: str) -> str | None:
+        path = self._resolve(source)
+        mount = None if path is None else holding(self._mount_list(), path)
+        if path is None or mount is None or mount.network:
+            return None
+        try:
+            mode = self._lstat(f"{self._root}{path}").st_mode
+        except (OSError, ValueError):
+            return None
+        return f"{self._root}{path}" if stat.S_ISREG(mode) or stat.S_ISBLK(mode) else None
 
     def absolute(self, source: str | None, cwd_link: str) -> str | None:
         """A bare QEMU's relative file name below its working directory, where that can be seen and the file exists."""

@@ -203,8 +203,12 @@ class Guest:
             source = config.source
             if self._host.connector == "qemu" and self._process is not None:
                 source = self._host.disks.absolute(source, f"{self._process.path}/cwd")
-            device = self._host.disks.device(source) if self._host.visible else None
-            disks.append(Disk(clean(config.name), None if source is None else clean(source, 4096), device))
+            shown = None if source is None else clean(source, 4096)
+            if self._host.visible:
+                device, image = self._host.disks.device(source), self._host.disks.image(source)
+                disks.append(Disk(clean(config.name), shown, device, image))
+            else:
+                disks.append(Disk(clean(config.name), shown, None))
         return tuple(disks)
 
     def _join(self) -> None:

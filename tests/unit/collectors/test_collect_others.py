@@ -18,7 +18,7 @@ from proxtop.collectors import host as host_collector
 from proxtop.kernel.errors import FileError
 from proxtop.kernel.files import File, Files
 from proxtop.kernel.pid_stat import parse_start
-from proxtop.model import VM, Columns, Inventory, Nic, Statistics, Table
+from proxtop.model import VM, Columns, Disk, Inventory, Nic, Statistics, Table
 
 GUEST: Columns = {"actual_kb": [100], "available_kb": [90], "unused_kb": [50], "swap_in_kb": [3]}
 
@@ -113,6 +113,30 @@ def test_virtual_disks_are_the_connectors_with_their_own_time(small: Host, inven
         f"{WEB}/hotplugged": (gen, 2, None, None, None),
     }
     assert (disks.at, sample.refresh, sample.reason) == ([9.0, 8.0], 2.0, None)
+
+
+def test_what_an_image_takes_is_looked_up_where_the_connector_does_not_tell(small: Host, tmp_path: Path) -> None:
+    sparse, full = tmp_path / "sparse.raw", tmp_path / "full.raw"
+    sparse.touch()
+    os.truncate(sparse, 1 << 20)
+    full.write_bytes(b"x" * 10_000)
+    names = {"vda": str(sparse), "vdb": str(full), "vdc": str(tmp_path / "gone"), "vdd": None}
+    disks = tuple(Disk(name, path, None, path) for name, path in names.items())
+    vms = (dataclasses.replace(web(), disks=disks),)
+    told: Columns = {"allocation": [None, 4096, 8192, None], "physical": [None, None, 7, 8]}
+    block = Statistics("block", Table([f"{WEB}/{name}" for name in names], told, [9.0] * 4), 2.0)
+
+    def sizes() -> list[tuple[object, ...]]:
+        sample = disk.sample(Inventory("libvirt", vms), {"block": block}, small.files)
+        return list(rows(sample.tables["disk"], "allocation", "physical").values())
+
+    assert sizes() == [(0, 1 << 20), (4096, 10_000), (8192, 7), (None, 8)]
+    with open(sparse, "r+b") as file:
+        file.write(b"x" * 8192)
+        os.fsync(file.fileno())
+    small.now += 6.0
+    assert sizes()[0] == (sparse.stat().st_blocks * 512, 1 << 20)
+    assert told == {"allocation": [None, 4096, 8192, None], "physical": [None, None, 7, 8]}
 
 
 @pytest.mark.parametrize(("setting", "ticks"), [("1\n", 42), ("0\n", None), (None, 42)])

@@ -16,7 +16,7 @@ from proxtop.connectors.balloon import Freshness
 from proxtop.connectors.bounded import Bounded, Late
 from proxtop.connectors.detect import is_remote
 from proxtop.connectors.libvirt import LibvirtConnector
-from proxtop.connectors.libvirt_bulk import Bulk
+from proxtop.connectors.libvirt_bulk import Answer, Bulk, skipped
 from proxtop.connectors.libvirt_stats import balloon_row, block_rows, has_block, interface_rows, vcpu_rows
 from proxtop.connectors.libvirt_xml import XmlError, parse_domain
 from proxtop.connectors.quarantine import Quarantine
@@ -103,9 +103,39 @@ def test_a_missing_key_is_unknown_never_zero() -> None:
     assert (row[0], row[1], row[11], row[8]) == (11, None, 12, None)
 
 
+@pytest.mark.parametrize(
+    ("path", "capacity", "physical", "sizes"),
+    [
+        ("/full.raw", 16777216, 16781312, (16781312, None)),
+        ("/thin.qcow2", 64 << 20, 1052672, (1052672, None)),
+        ("pool/image", 64 << 20, 4096, (4096, None)),
+        # what QEMU does not tell, or tells as 0, comes as the image's own size
+        ("/empty.raw", 64 << 20, 64 << 20, (None, None)),
+        ("/empty-and-odd.raw", 8389120, 8388708, (None, None)),
+        ("rbd/image", 64 << 20, 64 << 20, (None, None)),
+        ("/dev/vg/lv", 4 << 20, 4 << 20, (None, 4 << 20)),
+        ("/dev/vg/qcow2", 64 << 20, 4 << 20, (None, 4 << 20)),
+        ("/dev/shm/x.raw", 4 << 20, 8192, (8192, None)),
+        (None, None, None, (None, None)),
+    ],
+)
+def test_the_highest_offset_written_is_no_allocation(
+    path: str | None, capacity: int | None, physical: int | None, sizes: tuple[int | None, int | None]
+) -> None:
+    """As domstats of libvirt 9.0 and QEMU 7.2 has them."""
+    record: dict[str, object] = {"block.count": 1, "block.0.name": "vda", "block.0.allocation": 1507328}
+    told = {"path": path, "capacity": capacity, "physical": physical}
+    record |= {f"block.0.{key}": value for key, value in told.items() if value is not None}
+    assert block_rows(record, {"vda"})["vda"][8:] == (capacity, *sizes)
+
+
 def test_a_vm_whose_job_is_held_is_told_by_what_is_not_there() -> None:
     assert has_block(RECORD)
-    assert not has_block({"block.count": 1, "block.0.name": "vda", "block.0.path": "/x"})
+    held: dict[str, object] = {"block.count": 1, "block.0.name": "vda", "block.0.path": "/x"}
+    assert not has_block(held)
+    records = {"read": RECORD, "held": held, "diskless": {"block.count": 0}, "other": {"vcpu.maximum": 1}}
+    answer = Answer(frozenset(("BLOCK",)), {uuid: (0.0, record) for uuid, record in records.items()})
+    assert skipped(answer) == ["held"]
 
 
 @pytest.mark.parametrize(

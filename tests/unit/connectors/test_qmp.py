@@ -224,3 +224,13 @@ JSON = st.recursive(
 def test_no_reply_is_a_crash(reply: object) -> None:
     parse_blockstats(reply, ["a"])
     parse_sizes(reply, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("actual", "allocation"), [({"actual-size": 4096}, 4096), ({"actual-size": 0}, None), ({}, None)]
+)
+def test_a_size_of_nothing_is_not_taken_for_one(actual: dict[str, int], allocation: int | None) -> None:
+    """QEMU says 0 of every block device, and nothing of network storage that can't tell."""
+    image = {"filename": "/dev/pve/vm-100-disk-0", "virtual-size": 1 << 30, **actual}
+    reply = [{"device": "drive-scsi0", "inserted": {"image": image}}]
+    assert parse_sizes(reply, ["scsi0"]) == {"scsi0": (1 << 30, allocation, None)}

@@ -189,3 +189,34 @@ def test_a_bare_qemus_relative_file_is_below_its_working_directory(sda: Host) ->
     assert found.absolute("other.img", cwd) == "other.img"
     assert found.absolute("rbd:pool/disk.img", cwd) == "rbd:pool/disk.img"
     assert found.absolute("disk.img", str(sda.proc / "78/cwd")) == "disk.img"
+
+
+def test_an_image_is_where_its_file_or_device_can_be_seen(sda: Host) -> None:
+    sda.file(sda.root / "images/web.raw", "x")
+    sda.link(sda.root / "srv", "images")
+    found = disks(sda)
+    assert found.image("/images/web.raw") == found.image("/srv/web.raw") == f"{sda.root}/images/web.raw"
+    for source in (None, "images/web.raw", "pool/volume", "rbd:pool/image", "/images", "/gone", "/images/web\0.raw"):
+        assert found.image(source) is None
+    assert disks(sda, root=False).image("/images/web.raw") is None
+
+
+def test_an_image_on_a_network_file_system_is_never_looked_at(sda: Host) -> None:
+    sda.mounts(ROOT + "40 27 0:50 / /mnt/nfs rw - nfs4 server:/x rw")
+    sda.link(sda.root / "srv", "mnt/nfs")
+    touched: list[str] = []
+
+    def lstat(path: str) -> os.stat_result:
+        touched.append(path)
+        return os.lstat(path)
+
+    found = disks(sda, lstat=lstat)
+    assert found.image("/mnt/nfs/web.raw") is None
+    assert found.image("/srv/web.raw") is None
+    assert touched == []
+
+
+def test_an_image_without_a_list_of_mounts_is_not_looked_at(sda: Host) -> None:
+    sda.file(sda.root / "web.raw", "x")
+    sda.mounts("")
+    assert disks(sda).image("/web.raw") is None
