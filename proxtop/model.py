@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 Value = int | float | str | bool | None
 Columns = dict[str, list[Value]]
+
+_T = TypeVar("_T")
+
+
+class Constant(list[_T]):
+    """A column that is known to hold one and the same value in every row: it costs its users one step, not one a row.
+    A list like any other to whoever does not care; never to be changed in place."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, value: _T, length: int) -> Constant[_T]:
+        """That value, so many times."""
+        return cls((value,) * length)
 
 
 @dataclass(frozen=True, slots=True)

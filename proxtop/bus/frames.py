@@ -6,14 +6,17 @@ lets one megabyte take gigabytes; pyproject.toml asks for a later one.
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
 
 from proxtop.bus import wire
+from proxtop.bus.ids import IdsError, IdsReader, IdsWriter
 from proxtop.bus.topics import INVENTORY, SAMPLE, SNAPSHOT, SOURCE, STATUS, TopicError, parse_topic, topic
-from proxtop.bus.wire import FrameError, from_wire, to_wire
+from proxtop.bus.wire import FrameError, from_wire, read_ids, to_wire
 from proxtop.model import Domains, Inventory, Message, Payload, Sample, Snapshot, Stamp, Statistics, Status
 
 VERSION = 1
@@ -32,6 +35,20 @@ def _body_type(kind: str, part: str) -> type:
     return {INVENTORY: Inventory, SAMPLE: Sample, SNAPSHOT: Snapshot, STATUS: Status}[kind]
 
 
+def _tables(body_type: type, body: Any) -> Iterable[Any]:
+    """The tables in a body that may be one of that type."""
+    if body.__class__ is not dict:
+        raise FrameError("no body")
+    if body_type is Statistics:
+        return (body.get("table"),)
+    if body_type in (Sample, Snapshot):
+        tables = body.get("tables")
+        if tables.__class__ is not dict:
+            raise FrameError("no tables")
+        return typing.cast(Iterable[Any], tables.values())
+    return ()
+
+
 def prepare() -> None:
     """Builds every codec; done once before a fork, the workers share them."""
     for kind in (Stamp, Domains, Statistics, Inventory, Sample, Snapshot, Status):
@@ -40,14 +57,16 @@ def prepare() -> None:
     decode(encode(STATUS, "x", stamp, Status("x", "", 0, 0.0)))
 
 
-def encode(kind: str, part: str, stamp: Stamp, body: Payload) -> list[bytes]:
-    """[topic, payload] of a message."""
-    fields: dict[str, Any] = {"v": VERSION, **to_wire(stamp), "body": to_wire(body)}
+def encode(kind: str, part: str, stamp: Stamp, body: Payload, ids: IdsWriter | None = None) -> list[bytes]:
+    """[topic, payload] of a message. Who sends many keeps `ids`."""
+    ids = ids or IdsWriter()
+    fields: dict[str, Any] = {"v": VERSION, **to_wire(stamp, ids), "body": to_wire(body, ids)}
     return [topic(kind, stamp.node, part), msgpack.packb(fields)]
 
 
-def decode(frames: list[bytes]) -> Message:
-    """The message in a frame; FrameError for whatever is not one. No other exception leaves."""
+def decode(frames: list[bytes], ids: IdsReader | None = None) -> Message:
+    """The message in a frame; FrameError for whatever is not one. No other exception leaves. Who reads many keeps
+    `ids`."""
     if len(frames) != 2:
         raise FrameError("not two parts")
     payload = frames[1]
@@ -61,7 +80,7 @@ def decode(frames: list[bytes]) -> Message:
             strict_map_key=True,
             timestamp=0,
             max_str_len=_MAX_TEXT,
-            max_bin_len=0,
+            max_bin_len=MAX_BYTES,
             max_ext_len=0,
             max_array_len=_MAX_ROWS,
             max_map_len=_MAX_KEYS,
@@ -71,10 +90,12 @@ def decode(frames: list[bytes]) -> Message:
         stamp: Stamp = from_wire(Stamp, raw)
         if stamp.node != node:
             raise FrameError("topic and payload name different nodes")
-        return Message(kind, part, stamp, from_wire(_body_type(kind, part), raw.get("body")))
+        body, body_type = raw.get("body"), _body_type(kind, part)
+        read_ids(_tables(body_type, body), ids or IdsReader())
+        return Message(kind, part, stamp, from_wire(body_type, body))
     except FrameError:
         raise
-    except TopicError as error:
+    except (TopicError, IdsError) as error:
         raise FrameError(str(error)) from None
     except Exception as error:  # noqa: BLE001 - msgpack's errors are many, and none may pass the edge of the wire
         raise FrameError(f"undecodable: {type(error).__name__}") from None

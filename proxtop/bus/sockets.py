@@ -10,6 +10,7 @@ import zmq
 from zmq import backend
 
 from proxtop.bus.frames import MAX_BYTES, Tracker, decode, encode
+from proxtop.bus.ids import IdsReader, IdsWriter
 from proxtop.bus.wire import FrameError
 from proxtop.model import Message, Payload, Stamp
 
@@ -88,6 +89,7 @@ class Publisher:
         self.drops = 0
         self._seq: dict[tuple[str, str], int] = {}
         self._early: dict[bytes, list[bytes]] = {}
+        self._ids = IdsWriter()
         self._connected = False
 
     def publish(self, kind: str, part: str, cycle: int, body: Payload, *, mono: float | None = None) -> None:
@@ -96,7 +98,7 @@ class Publisher:
         seq = self._seq[key] = self._seq.get(key, 0) + 1
         now = time.monotonic()
         stamp = Stamp(self.node, self.epoch, seq, cycle, time.time(), now if mono is None else mono)
-        frames = encode(kind, part, stamp, body)
+        frames = encode(kind, part, stamp, body, self._ids)
         if not self._connected:
             self.on_readable()
         if self._connected:
@@ -141,6 +143,7 @@ class Subscriber:
         self.socket.connect(endpoint)
         self.tracker = Tracker()
         self.undecodable = 0
+        self._ids = IdsReader()
 
     @property
     def drops(self) -> int:
@@ -154,7 +157,7 @@ class Subscriber:
             if frames is None:
                 return
             try:
-                message = decode(frames)
+                message = decode(frames, self._ids)
             except FrameError:
                 self.undecodable += 1
                 continue

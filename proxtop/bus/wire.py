@@ -7,32 +7,53 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from math import isfinite
 from typing import Any
 
-from proxtop.model import Columns, Table, Value
+from proxtop.bus.ids import Ids, IdsReader, IdsWriter
+from proxtop.model import Columns, Constant, Table, Value
 
 Decoder = Callable[[Any], Any]
 
 _SCALARS = frozenset({int, float, str, bool, type(None)})
 _NUMBERS = frozenset({int, float})
+_TIMES = frozenset({int, float, type(None)})
+_MOST_CELLS = 4_000_000
 
 
 class FrameError(ValueError):
     """A frame that is not ours: too large, too deep, of an unknown version or wrong in shape."""
 
 
-def to_wire(value: Any) -> Any:
+def to_wire(value: Any, ids: IdsWriter) -> Any:
     """Plain maps, lists and scalars of a dataclass of the model."""
+    if value.__class__ is Table:
+        return {
+            "ids": ids.pack(value.ids),
+            "columns": {name: _thin(column) for name, column in value.columns.items()},
+            "at": None if value.at is None else _thin(value.at),
+        }
     if dataclasses.is_dataclass(value):
-        return {name: to_wire(getattr(value, name)) for name in _fields(value.__class__)}
+        return {name: to_wire(getattr(value, name), ids) for name in _fields(value.__class__)}
     if isinstance(value, tuple):
-        return [to_wire(item) for item in value]
+        return [to_wire(item, ids) for item in value]
     if isinstance(value, Mapping):
-        return {key: to_wire(item) if isinstance(item, Table) else item for key, item in value.items()}
+        return {key: to_wire(item, ids) if isinstance(item, Table) else item for key, item in value.items()}
     return value
+
+
+def _thin(values: list[Any]) -> Any:
+    """The column, or its one value where all rows hold the same of the same type."""
+    if not values:
+        return values
+    first = values[0]
+    if values.__class__ is Constant:
+        return first
+    if first != values[-1] or values.count(first) != len(values) or len(set(map(type, values))) > 1:
+        return values
+    return first
 
 
 @cache
@@ -41,8 +62,12 @@ def _fields(kind: Any) -> tuple[str, ...]:
 
 
 def column(raw: Any, length: int) -> list[Value]:
-    """A list of that many finite scalars."""
-    if raw.__class__ is not list or len(raw) != length:
+    """A list of that many finite scalars, or one for all."""
+    if raw.__class__ is not list:
+        if raw.__class__ not in _SCALARS or (raw.__class__ is float and not isfinite(raw)):
+            raise FrameError("a value that is no finite scalar")
+        return Constant.of(raw, length)
+    if len(raw) != length:
         raise FrameError("a column of another length")
     kinds = set(map(type, raw))
     if not kinds <= _SCALARS:
@@ -56,21 +81,39 @@ def column(raw: Any, length: int) -> list[Value]:
 
 
 def table(raw: Any) -> Table:
-    """A table: unique ids, columns and times of the same length."""
+    """A table whose ids were read: columns and times of the same length."""
     if raw.__class__ is not dict:
         raise FrameError("no table")
     ids = raw.get("ids")
-    if ids.__class__ is not list or not set(map(type, ids)) <= {str} or len(set(ids)) != len(ids):
-        raise FrameError("ids that are no unique strings")
+    if ids.__class__ is not Ids:
+        raise FrameError("a table without ids")
     columns = raw.get("columns")
-    if columns.__class__ is not dict or not set(map(type, columns)) <= {str}:
+    if columns.__class__ is not dict:
         raise FrameError("no columns")
     length = len(ids)
     checked: Columns = {name: column(values, length) for name, values in columns.items()}
     at = raw.get("at")
-    if at is not None and not set(map(type, column(at, length))) <= {float, int, type(None)}:
+    return Table(ids, checked, None if at is None else _times(at, length))
+
+
+def _times(raw: Any, length: int) -> list[float | None]:
+    values = column(raw, length)
+    if not set(map(type, values)) <= _TIMES:
         raise FrameError("times that are no numbers")
-    return Table(ids, checked, at)
+    return typing.cast(list[float | None], values)
+
+
+def read_ids(tables: Iterable[Any], ids: IdsReader) -> None:
+    """Puts the ids in the place of their blocks in tables as they come; FrameError where they or all the columns would
+    be too many."""
+    cells = 0
+    for raw in tables:
+        if raw.__class__ is not dict or raw.get("columns").__class__ is not dict:
+            raise FrameError("no table")
+        raw["ids"] = found = ids.read(raw.get("ids"))
+        cells += len(found) * (1 + len(raw["columns"]))
+        if cells > _MOST_CELLS:
+            raise FrameError("too many values")
 
 
 def prepare(kind: type) -> None:

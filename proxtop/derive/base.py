@@ -57,7 +57,7 @@ class OwnTimes:
     counters: Sequence[str]
     _before: Table | None = None
     _times: dict[str, float | None] = field(default_factory=dict)
-    _last: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    _last: tuple[Sequence[str], Sequence[Numbers]] = ((), ())
 
     def seed(self, table: Table | None) -> None:
         """Begins with a priming sample's rows."""
@@ -89,23 +89,36 @@ class OwnTimes:
             None if at is None or (old := then.get(row)) is None else at - old
             for row, at in zip(table.ids, times, strict=True)
         ]
-        columns = [list(column) for column in compute(Deltas(self._before, table, seconds, self.counters))]
+        columns = compute(Deltas(self._before, table, seconds, self.counters))
         fresh = [at != then.get(row) for row, at in zip(table.ids, times, strict=True)]
         current = [at is not None and now - at <= 2 * refresh + 1e-3 for at in times]
-        last = self._last
-        for place, row in enumerate(table.ids):
+        if not (all(fresh) and all(current)):
+            columns = self._kept(table.ids, columns, fresh, current)
+        self._before = table
+        self._times = dict(zip(table.ids, times, strict=True))
+        self._last = table.ids, columns
+        return columns, current
+
+    def _kept(
+        self, ids: list[str], columns: Sequence[Numbers], fresh: Sequence[bool], current: Sequence[bool]
+    ) -> Sequence[Numbers]:
+        """The columns with the last rates of rows that were not read anew, and none of those that are stale."""
+        last_ids, last = self._last
+        if not any(fresh) and all(current) and last_ids == ids:
+            return last
+        columns = [list(column) for column in columns]
+        places = {row: place for place, row in enumerate(last_ids)}
+        for place, row in enumerate(ids):
             if not current[place]:
                 for column in columns:
                     column[place] = None
-            elif not fresh[place] and row in last:
-                for column, value in zip(columns, last[row], strict=True):
-                    column[place] = value
-        self._before = table
-        self._times = dict(zip(table.ids, times, strict=True))
-        self._last = dict(zip(table.ids, zip(*columns, strict=True), strict=True)) if columns else {}
-        return columns, current
+            elif not fresh[place] and (old := places.get(row)) is not None:
+                for column, values in zip(columns, last, strict=True):
+                    column[place] = values[old]
+        return columns
 
 
 def current_only(table: Table, name: str, current: Sequence[bool]) -> Numbers:
     """A gauge column with None in the rows that are stale."""
-    return [value if valid else None for value, valid in zip(number_column(table, name), current, strict=True)]
+    column = number_column(table, name)
+    return column if all(current) else [value if valid else None for value, valid in zip(column, current, strict=True)]

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from proxtop.catalog.disk import DISKSTATS
 from proxtop.derive.base import OwnTimes, Reading, Tables, current_only, deltas
+from proxtop.derive.groups import Grouping
 from proxtop.model import EMPTY, Columns, Table, Value
-from proxtop.rates import Deltas, Numbers, clipped, number_column, owner_of, ratio, total, values
+from proxtop.rates import Deltas, Numbers, clip, each, number_column, plus, ratio, total, values
 from proxtop.totals import host_devices
 
 MB = 1 << 20
@@ -24,6 +25,7 @@ class DiskDerivation:
 
     def __init__(self) -> None:
         self._block = OwnTimes(_BLOCK)
+        self._grouping = Grouping()
 
     def derive(self, before: Reading | None, after: Reading) -> Tables:
         """The tables host, device, vm and disk."""
@@ -42,7 +44,7 @@ class DiskDerivation:
             tables["disk"] = _disks(disk, gains, sizes, busy)
         if vm is not None:
             blkio = deltas("vm", before, after, ("blkio_ticks",))
-            tables["vm"] = _vms(vm, disk, gains, tables.get("disk"), busy)
+            tables["vm"] = _vms(vm, disk, gains, tables.get("disk"), busy, self._grouping)
             if blkio is not None:
                 tables["vm"].columns["disk_delayblkio"] = values(blkio.rate("blkio_ticks", 10.0))
         return tables
@@ -51,7 +53,7 @@ class DiskDerivation:
 def _devices(gains: Deltas) -> Table:
     table = gains.table
     reads, writes = gains.rate("reads"), gains.rate("writes")
-    operations = _plus(reads, writes)
+    operations = plus(reads, writes)
     busy_ms, weighted_ms = gains.rate("ms_io"), gains.rate("ms_weighted")
     columns: Columns = {
         "disk_device_name": table.columns.get("name", [None] * len(table.ids)),
@@ -60,11 +62,11 @@ def _devices(gains: Deltas) -> Table:
         "disk_device_writes": values(writes),
         "disk_device_mbread": values(gains.rate("sectors_read", _SECTOR_MB)),
         "disk_device_mbwrite": values(gains.rate("sectors_written", _SECTOR_MB)),
-        "disk_device_ioutil": values([clipped(value) for value in gains.rate("ms_io", 0.1)]),
+        "disk_device_ioutil": values(clip(gains.rate("ms_io", 0.1))),
         "disk_device_currentops": values(number_column(table, "in_flight")),
         "disk_device_queuelen": values(gains.rate("ms_weighted", 1e-3)),
-        "disk_device_servicetime": values([ratio(a, b) for a, b in zip(busy_ms, operations, strict=True)]),
-        "disk_device_await": values([ratio(a, b) for a, b in zip(weighted_ms, operations, strict=True)]),
+        "disk_device_servicetime": values(each(ratio, busy_ms, operations)),
+        "disk_device_await": values(each(ratio, weighted_ms, operations)),
         "disk_device_readsmerged": values(gains.rate("reads_merged")),
         "disk_device_sectorsread": values(gains.rate("sectors_read")),
         "disk_device_timereading": values(gains.rate("ms_reading")),
@@ -104,13 +106,13 @@ def _share(busy: Mapping[str, tuple[float | None, float | None]], device: Value,
 
 def _figures(gains: Mapping[str, Numbers]) -> dict[str, Numbers]:
     """The metrics of rates of block counters, per row."""
-    both = {part: _plus(gains[f"rd_{part}"], gains[f"wr_{part}"]) for part in ("reqs", "ns")}
+    both = {part: plus(gains[f"rd_{part}"], gains[f"wr_{part}"]) for part in ("reqs", "ns")}
 
     def latency(ns: Numbers, requests: Numbers) -> Numbers:
-        return [ratio(a, b, _NS_TO_MS) for a, b in zip(ns, requests, strict=True)]
+        return each(_latency_ms, ns, requests)
 
     def scaled(name: str, factor: float) -> Numbers:
-        return [None if value is None else value * factor for value in gains[name]]
+        return each(lambda value: None if value is None else value * factor, gains[name])
 
     return {
         "disk_reads": gains["rd_reqs"],
@@ -128,12 +130,12 @@ def _figures(gains: Mapping[str, Numbers]) -> dict[str, Numbers]:
     }
 
 
-def _plus(left: Numbers, right: Numbers) -> Numbers:
-    return [None if a is None or b is None else a + b for a, b in zip(left, right, strict=True)]
+def _latency_ms(ns: float | None, requests: float | None) -> float | None:
+    return ratio(ns, requests, _NS_TO_MS)
 
 
 def _bytes(gains: Mapping[str, Numbers]) -> Numbers:
-    return _plus(gains["rd_bytes"], gains["wr_bytes"])
+    return plus(gains["rd_bytes"], gains["wr_bytes"])
 
 
 def _disks(
@@ -158,21 +160,18 @@ def _vms(
     gains: Mapping[str, Numbers],
     disks: Table | None,
     busy: Mapping[str, tuple[float | None, float | None]],
+    grouping: Grouping,
 ) -> Table:
-    places: dict[str, list[int]] = {}
-    for place, row in enumerate(disk.ids if disk is not None else ()):
-        places.setdefault(owner_of(row), []).append(place)
-    if disk is None or disks is None or not places:
+    if disk is None or disks is None or not disk.ids:
         return Table(vm.ids, {})
-    mine = [places.get(row, []) for row in vm.ids]
-    summed = {name: [total([column[place] for place in own]) for own in mine] for name, column in gains.items()}
+    groups = grouping.by_vm(disk.ids, vm.ids)
+    summed = {name: groups.totals(column) for name, column in gains.items()}
     columns = {name: values(column) for name, column in _figures(summed).items()}
     for name in _SIZES:
-        sizes = number_column(disks, f"disk_size_{name}")
-        columns[f"disk_size_{name}"] = [total([sizes[place] for place in own]) for own in mine]
+        columns[f"disk_size_{name}"] = values(groups.totals(number_column(disks, f"disk_size_{name}")))
     devices = disk.columns.get("device", [None] * len(disk.ids))
     moved = _bytes(gains)
-    columns["disk_ioutil"] = values([_largest_share(own, devices, moved, busy) for own in mine])
+    columns["disk_ioutil"] = values([_largest_share(own, devices, moved, busy) for own in groups.places])
     return Table(vm.ids, columns)
 
 
@@ -183,6 +182,8 @@ def _largest_share(
     busy: Mapping[str, tuple[float | None, float | None]],
 ) -> float | None:
     """The largest share over the devices that hold the VM's disks; disks on one device count together."""
+    if len(places) == 1:
+        return _share(busy, devices[places[0]], moved[places[0]])
     per_device: dict[Value, list[float | None]] = {}
     for place in places:
         if devices[place] is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxtop.derive.base import OwnTimes, Reading, Tables, deltas
 from proxtop.model import Table
-from proxtop.rates import Deltas, Numbers, number_column, values
+from proxtop.rates import Deltas, Numbers, each, less, number_column, values
 
 _FAULTS = ("minflt", "majflt", "cminflt", "cmajflt")
 _SWAP = ("swap_in_kb", "swap_out_kb")
@@ -39,15 +39,12 @@ class MemDerivation:
         usable = number_column(vm, "usable_kb")
         columns: dict[str, Numbers] = {
             "ram_total": most,
-            "ram_used": _less(available, unused),
+            "ram_used": less(available, unused),
             "ram_max": most,
             "ram_current": actual,
             "ram_free": unused,
-            "ram_balloon": [None if value is None else max(0, value) for value in _less(most, actual)],
-            "ram_active": [
-                None if all_kb is None or can_kb is None or not all_kb else 100 * (all_kb - can_kb) / all_kb
-                for all_kb, can_kb in zip(available, usable, strict=True)
-            ],
+            "ram_balloon": each(_at_least_zero, less(most, actual)),
+            "ram_active": each(_active, available, usable),
             "ram_rss": number_column(vm, "rss_kb"),
             "ram_vsize": number_column(vm, "vsize_kb"),
             "ram_swap": number_column(vm, "swap_kb"),
@@ -63,5 +60,10 @@ def _swap_rates(gains: Deltas) -> tuple[Numbers, Numbers]:
     return gains.rate("swap_in_kb"), gains.rate("swap_out_kb")
 
 
-def _less(left: Numbers, right: Numbers) -> Numbers:
-    return [None if a is None or b is None else a - b for a, b in zip(left, right, strict=True)]
+def _at_least_zero(value: float | None) -> float | None:
+    return None if value is None else max(0, value)
+
+
+def _active(all_kb: float | None, can_kb: float | None) -> float | None:
+    """What of a guest's memory it could not give away at once, in %."""
+    return None if all_kb is None or can_kb is None or not all_kb else 100 * (all_kb - can_kb) / all_kb

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from proxtop.catalog.net import RX, TX
 from proxtop.derive.base import OwnTimes, Reading, Tables, deltas, span
+from proxtop.derive.groups import Grouping, Groups
 from proxtop.model import Columns, Table
-from proxtop.rates import Deltas, Numbers, number_column, owner_of, total, values
+from proxtop.rates import Deltas, Numbers, number_column, owner_of, values
 from proxtop.totals import host_interfaces
 
 _FIELDS = tuple(
@@ -23,6 +24,7 @@ class NetDerivation:
 
     def __init__(self) -> None:
         self._remote = OwnTimes(_COUNTERS)
+        self._grouping = Grouping()
 
     def derive(self, before: Reading | None, after: Reading) -> Tables:
         """The tables host, interface, nic and vm."""
@@ -43,7 +45,8 @@ class NetDerivation:
             columns = _named(gains, "net_")
             columns["net_mac"] = nics.columns.get("mac", [None] * len(nics.ids))
             tables["nic"] = Table(nics.ids, columns)
-            tables["vm"] = _vms(tables["nic"])
+            vms = list(dict.fromkeys(map(owner_of, nics.ids)))
+            tables["vm"] = _vms(tables["nic"], vms, self._grouping.by_vm(nics.ids, vms))
         return tables
 
 
@@ -55,12 +58,6 @@ def _named(rates: Sequence[Numbers], prefix: str) -> Columns:
     return {prefix + name: values(numbers) for (_, name), numbers in zip(_FIELDS, rates, strict=True)}
 
 
-def _vms(nics: Table) -> Table:
-    places: dict[str, list[int]] = {}
-    for place, row in enumerate(nics.ids):
-        places.setdefault(owner_of(row), []).append(place)
-    columns: Columns = {}
-    for _, name in _FIELDS:
-        numbers: Numbers = number_column(nics, "net_" + name)
-        columns["net_" + name] = values([total([numbers[place] for place in own]) for own in places.values()])
-    return Table(list(places), columns)
+def _vms(nics: Table, vms: list[str], groups: Groups) -> Table:
+    names = ["net_" + name for _, name in _FIELDS]
+    return Table(vms, {name: values(groups.totals(number_column(nics, name))) for name in names})

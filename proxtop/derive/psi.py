@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxtop.catalog.psi import AVERAGES, TOTALS
 from proxtop.derive.base import Reading, Tables, deltas
 from proxtop.model import Columns, Table
-from proxtop.rates import clipped, number_column, values
+from proxtop.rates import clip, number_column, values
 
 _US_TO_PERCENT = 1e-4
 
@@ -22,7 +22,6 @@ class PsiDerivation:
                 continue
             columns: Columns = {metric: values(number_column(gains.table, metric)) for metric in AVERAGES}
             for counter in TOTALS:
-                shares = gains.rate(counter, _US_TO_PERCENT)
-                columns[counter.removesuffix("_us")] = values([clipped(share) for share in shares])
+                columns[counter.removesuffix("_us")] = values(clip(gains.rate(counter, _US_TO_PERCENT)))
             tables[name] = Table(gains.table.ids, columns)
         return tables

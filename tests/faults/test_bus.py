@@ -193,6 +193,11 @@ def _fields(**more: Any) -> dict[str, Any]:
     return now | {"mono": time.monotonic(), "body": {}} | more
 
 
+def _table(ids: object, columns: object) -> dict[str, Any]:
+    table = {"ids": msgpack.packb(ids), "columns": columns}
+    return _fields(body={"family": "cpu", "tables": {"vm": table}, "refresh": 0.0})
+
+
 def _garbage() -> list[list[bytes]]:
     kinds = [("inventory", ""), ("source", "domains"), ("source", "block"), ("sample", "cpu"), ("snapshot", "")]
     made: list[list[bytes]] = []
@@ -202,8 +207,9 @@ def _garbage() -> list[list[bytes]]:
             b"\xdf\xff\xff\xff\xff", os.urandom(5000), [], 7, "x", {}, {"v": 2}, _fields(), _fields(body=None),
             _fields(body=[[]] * 1000),
             _fields(node="another"), _fields(seq="1"), _fields(time=float("nan")), _fields(mono=float("inf")),
-            _fields(body={"family": "cpu", "tables": {"vm": {"ids": ["a", "a"], "columns": {}}}, "cost": 0.0}),
-            _fields(body={"family": "cpu", "tables": {"vm": {"ids": ["a"], "columns": {"x": []}}}, "cost": 0.0}),
+            _table([[None, "a", "a"]], {}), _table([[None, "a"]], {"x": []}), _table([[None, "a"]], {"x": b"a"}),
+            _table(["a"], {}), _table(7, {}), _table([["x" * 16_000, *map(str, range(20_000))]], {}),
+            _table([[None, *map(str, range(100_000))]], {str(column): 0 for column in range(50)}),
             _fields(body={"connector": 1, "vms": [{"uuid": []}]}),
         ):  # fmt: skip
             made.append(_rogue(kind, NODE, part, payload))

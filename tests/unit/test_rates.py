@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxtop.model import Table
-from proxtop.rates import Deltas, clipped, ratio, total
+from proxtop.derive.groups import Groups
+from proxtop.model import Columns, Constant, Table, Value
+from proxtop.rates import Deltas, Numbers, clipped, each, plus, ratio, total, values
 
 
 def _table(ids: list[str], gens: list[int | None] | None = None, **columns: list[int | None]) -> Table:
@@ -91,3 +92,68 @@ def test_ratios_and_clips() -> None:
     assert ratio(None, 1.0) is None
     assert ratio(6.0, 3.0, 10) == 20.0
     assert [clipped(value) for value in (None, -1.0, 50.0, 101.6)] == [None, 0.0, 50.0, 100.0]
+
+
+_COUNTERS = ("a", "b", "c")
+
+
+def _constant(column: list[Value]) -> list[Value]:
+    """The same column, marked as constant where it is."""
+    same = bool(column) and all(value == column[0] and type(value) is type(column[0]) for value in column)
+    return Constant(column) if same else column
+
+
+def _tables(data: st.DataObject, size: int) -> tuple[Columns, Columns]:
+    gens: list[Value] = data.draw(st.lists(st.integers(1, 2), min_size=size, max_size=size))
+    counter = st.one_of(st.none(), st.integers(0, 3), st.integers(0, 1 << 32))
+    column = st.lists(counter, min_size=size, max_size=size)
+    one: Columns = {"gen": gens, **{name: list(data.draw(column)) for name in _COUNTERS}}
+    other: Columns = {"gen": gens}
+    for name in _COUNTERS:
+        other[name] = one[name] if data.draw(st.booleans()) else list(data.draw(column))
+    return one, other
+
+
+@given(st.data(), st.integers(0, 4))
+def test_tables_with_the_same_rows_gain_what_they_gain_in_any_order(data: st.DataObject, size: int) -> None:
+    ids = [f"vm{place}" for place in range(size)]
+    one, other = _tables(data, size)
+    seconds = data.draw(
+        st.sampled_from([None, 0.0, -1.0, 2.0])
+        | st.lists(st.sampled_from([None, 0.0, -1.0, 2.0, 3.0]), min_size=size, max_size=size)
+    )
+    turned = Table(ids[::-1], {name: column[::-1] for name, column in one.items()})
+    slow = Deltas(turned, Table(ids, other), seconds, _COUNTERS, wraps32=("c",))
+    fast = Deltas(
+        Table(ids, {name: _constant(column) for name, column in one.items()}),
+        Table(ids, {name: _constant(column) for name, column in other.items()}),
+        seconds,
+        _COUNTERS,
+        wraps32=("c",),
+    )
+    for name in _COUNTERS:
+        assert fast.gain(name) == slow.gain(name)
+        assert fast.rate(name, 3.0) == slow.rate(name, 3.0)
+
+
+@given(st.lists(st.sampled_from(["x", "y", "z", None]), max_size=8), st.data())
+def test_the_sums_of_groups_are_the_sums_of_their_rows(rows: list[str | None], data: st.DataObject) -> None:
+    number = st.none() | st.integers(0, 3) | st.floats(0, 3)
+    column: Numbers = data.draw(st.lists(number, min_size=len(rows), max_size=len(rows)) | st.just([0.0] * len(rows)))
+    owners = data.draw(st.permutations(["x", "y", "z"]))
+    sums = [total([value for value, row in zip(column, rows, strict=True) if row == owner]) for owner in owners]
+    for given_column in (column, _constant(values(column))):
+        assert Groups(rows, owners).totals(given_column) == sums  # type: ignore[arg-type]
+
+
+def test_columns_of_constants_are_worked_out_once() -> None:
+    calls: list[float | None] = []
+
+    def twice(value: float | None) -> float | None:
+        calls.append(value)
+        return None if value is None else 2 * value
+
+    assert each(twice, Constant.of(3.0, 4)) == [6.0] * 4
+    assert calls == [3.0]
+    assert each(twice, Constant.of(3.0, 0)) == each(twice, []) == []
+    assert plus(Constant.of(1.0, 2), [2.0, None]) == [3.0, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 
 from proxtop.bus import endpoints, topics
 from proxtop.bus.frames import DOMAINS, MAX_BYTES, Tracker, decode, encode
+from proxtop.bus.ids import IdsReader, IdsWriter
 from proxtop.bus.wire import FrameError
 from proxtop.model import (
     VM,
+    Columns,
     Disk,
     DiskConfig,
     Domain,
@@ -37,6 +40,7 @@ from proxtop.model import (
 
 STAMP = Stamp("node-1", 1_700_000_000_000_000_000, 7, 1_700_000_002_000, 1_700_000_002.01, 99.5)
 TABLE = Table(["a", "b"], {"x": [1, None], "name": ["web", "nan"], "y": [0.5, 2]}, [1.0, None])
+_OWN_REFERENCES = 2
 BODIES: list[tuple[str, str, Payload]] = [
     (topics.SOURCE, DOMAINS, Domains("qemu", (
         Domain("u", "web", 1, 101, 2, 1024, (DiskConfig("vda", "/x"),), (NicConfig("tap0", None, False),)),
@@ -72,7 +76,12 @@ def _changed(change: dict[str, Any], body: dict[str, Any] | None = None) -> list
 
 
 def _table(**change: Any) -> dict[str, Any]:
-    return {"tables": {"vm": {"ids": ["a"], "columns": {"x": [1]}, "at": None, **change}}}
+    return {"tables": {"vm": {"ids": IdsWriter().pack(["a"]), "columns": {"x": [1]}, "at": None, **change}}}
+
+
+def _huge() -> dict[str, Any]:
+    ids = IdsWriter().pack([str(number) for number in range(100_000)])
+    return {"tables": {"vm": {"ids": ids, "columns": {f"c{number}": 0.0 for number in range(50)}}}}
 
 
 @pytest.mark.parametrize(
@@ -96,9 +105,25 @@ def _table(**change: Any) -> dict[str, Any]:
         _changed({"mono": math.nan}),
         _changed({"time": math.inf}),
         _changed({"epoch": True}),
-        _changed({}, _table(ids=["a", "a"])),
-        _changed({}, _table(ids=[1])),
+        _changed({}, _table(ids=["a"])),
+        _changed({}, _table(ids=msgpack.packb([[None, "a", "a"]]))),
+        _changed({}, _table(ids=msgpack.packb([[None, "a/b"], ["a", "b"]]))),
+        _changed({}, _table(ids=msgpack.packb([[None, 1]]))),
+        _changed({}, _table(ids=msgpack.packb([["a", 1]]))),
+        _changed({}, _table(ids=msgpack.packb([["a", b"0123456789abcdef"]]))),
+        _changed({}, _table(ids=msgpack.packb([[b"0123", "a"]]))),
+        _changed({}, _table(ids=msgpack.packb([[]]))),
+        _changed({}, _table(ids=msgpack.packb(["a"]))),
+        _changed({}, _table(ids=msgpack.packb({"a": 1}))),
+        _changed({}, _table(ids=msgpack.packb([["a" * 16_000, *map(str, range(20_000))]]))),
+        _changed({}, _table(ids=b"\xdd\xff\xff\xff\xff")),
+        _changed({}, _table(ids=b"")),
+        _changed({}, _huge()),
         _changed({}, _table(columns={"x": [1, 2]})),
+        _changed({}, _table(columns={"x": math.nan})),
+        _changed({}, _table(columns={"x": {"a": 1}})),
+        _changed({}, _table(columns={"x": b"a"})),
+        _changed({}, _table(at="soon")),
         _changed({}, _table(columns={"x": [[1]]})),
         _changed({}, _table(columns={"x": [math.nan]})),
         _changed({}, _table(columns={"x": [-math.inf]})),
@@ -120,7 +145,53 @@ def test_unknown_fields_of_a_newer_publisher_are_ignored() -> None:
 
 def test_a_column_of_names_with_a_number_that_is_not_finite_is_found() -> None:
     with pytest.raises(FrameError):
-        decode(_changed({}, {"tables": {"vm": {"ids": ["a", "b"], "columns": {"x": ["web", math.nan]}}}}))
+        decode(_changed({}, _table(ids=IdsWriter().pack(["a", "b"]), columns={"x": ["web", math.nan]})))
+
+
+def test_a_column_of_one_value_is_sent_once_and_keeps_its_type() -> None:
+    columns: Columns = {"zero": [0] * 3, "mixed": [0, 0.0, 0], "no": [False] * 3, "none": [None] * 3, "one": [1, 0, 0]}
+    table = Table(["a", "b", "c"], columns)
+    frames = encode(topics.SAMPLE, "cpu", STAMP, Sample("cpu", {"vm": table}, 0.0))
+    assert msgpack.unpackb(frames[1])["body"]["tables"]["vm"]["columns"] == {
+        "zero": 0, "mixed": [0, 0.0, 0], "no": False, "none": None, "one": [1, 0, 0],
+    }  # fmt: skip
+    body = decode(frames).body
+    assert isinstance(body, Sample)
+    found = body.tables["vm"].columns
+    assert found == columns
+    assert {name: [*map(type, column)] for name, column in found.items()} == {
+        name: [*map(type, column)] for name, column in columns.items()
+    }
+
+
+_UUIDS = ["00000000-0000-0000-0000-00000000000a", "0000000A-0000-0000-0000-00000000000a", "00000000-00000000-0000-" * 2]
+
+
+@given(st.lists(st.text(max_size=6) | st.sampled_from(_UUIDS) | st.builds("{}/{}".format, st.sampled_from(_UUIDS)
+    | st.text(max_size=2), st.text(max_size=3)), unique=True))  # fmt: skip
+def test_ids_come_as_they_were_sent(ids: list[str]) -> None:
+    assert IdsReader().read(IdsWriter().pack(ids)) == ids
+
+
+def test_ids_that_stay_the_same_are_packed_and_read_once() -> None:
+    writer, reader = IdsWriter(), IdsReader()
+    block = writer.pack(["a/0", "a/1"])
+    found = reader.read(block)
+    for _ in range(1000):
+        writer.pack(["b"])
+        reader.read(writer.pack(["b", "c"]))
+        assert writer.pack(["a/0", "a/1"]) is block
+        assert reader.read(bytes(bytearray(block))) is found
+
+
+def test_ids_that_are_gone_are_forgotten() -> None:
+    writer, reader = IdsWriter(), IdsReader()
+    gone = reader.read(writer.pack(["gone"]))
+    for _ in range(1000):
+        reader.read(writer.pack(["there"]))
+    assert sys.getrefcount(gone) == _OWN_REFERENCES
+    many = [reader.read(writer.pack([f"{number}" + "x" * 15_000])) for number in range(2000)]
+    assert sum(sys.getrefcount(ids) > _OWN_REFERENCES + 1 for ids in many) < 600  # and the loop's
 
 
 @given(st.binary(max_size=300), st.binary(max_size=2000))
@@ -132,7 +203,12 @@ def test_any_bytes_are_a_message_or_the_typed_error(topic: bytes, payload: bytes
 
 
 _JSONISH = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.binary(max_size=8)
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
@@ -142,7 +218,20 @@ _JSONISH = st.recursive(
     st.sampled_from(range(len(BODIES))),
     st.dictionaries(
         st.sampled_from(
-            ["tables", "family", "vms", "ids", "domains", "table", "part", "info", "span", "stale", "refresh"]
+            [
+                "tables",
+                "columns",
+                "family",
+                "vms",
+                "ids",
+                "domains",
+                "table",
+                "part",
+                "info",
+                "span",
+                "stale",
+                "refresh",
+            ]
         ),
         _JSONISH,
     ),
