@@ -40,14 +40,15 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
             vms.append((vm.uuid, vm.gen, vm.cores, None, None))
             continue
         member = plan.member(vm, process)
-        try:
-            process_ns = process.cpu_ns()
-        except KernelError as error:
-            process_ns = None
-            reasons.add(error)
+        process_ns = process.clock_ns()
         marks = len(vcpus), len(threads)
-        member.read(vcpus, threads, reasons)
-        if process.gone:
+        lives = member.read(vcpus, threads, reasons)
+        if process_ns is None:
+            try:
+                process_ns = process.ticks_ns()
+            except KernelError as error:
+                reasons.add(error)
+        if process.gone or (not lives and process.ended()):
             del vcpus[marks[0] :], threads[marks[1] :]
             continue
         vms.append((vm.uuid, vm.gen, vm.cores, process_ns, throttles.read(vm, process, reasons)))
@@ -132,13 +133,15 @@ class _Member:
         process.retain("task/", used)
         process.retain(f"{root}/", used)
 
-    def read(self, vcpus: list[Row], threads: list[Row], reasons: Reasons) -> None:
-        """Appends a row for each thread that is still there."""
+    def read(self, vcpus: list[Row], threads: list[Row], reasons: Reasons) -> bool:
+        """Appends a row for each thread that is still there; whether there was one of the process' own."""
+        lives = False
         for vcpu in self.vcpus:
             try:
                 text = vcpu.schedstat.read()
                 if text is None:
                     continue
+                lives = True
                 run, wait, slices = parse_schedstat(text)
                 if slices != vcpu.slices or vcpu.cpu is None:
                     vcpu.slices, vcpu.cpu = slices, vcpu.last_cpu()
@@ -166,6 +169,7 @@ class _Member:
         for thread in ended:
             # never opened again: its PID may be another process' by then
             self.threads.remove(thread)
+        return lives
 
 
 class _Plan:

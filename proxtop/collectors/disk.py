@@ -28,10 +28,10 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     rows: list[Row] = []
     for vm, process in processes(inventory, files, reasons):
         ticks = None
-        if process is not None:
+        if process is not None and accounted:
             try:
-                ticks = _blkio_ticks(process) if accounted else None
-                if process.gone or (not accounted and process.ended()):
+                ticks = _blkio_ticks(process)
+                if process.gone:
                     continue
             except KernelError as error:
                 reasons.add(error)

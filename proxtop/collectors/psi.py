@@ -38,7 +38,7 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
         reasons.add(NO_PROCFS)
     else:
         opened = [files.file(f"{files.procfs}/pressure/{file}") for _, file in RESOURCES]
-        host = _values([_read(file, reasons) for file in opened])
+        host = _values([_parse(_read(file, reasons), reasons) for file in opened])
         if host == _UNKNOWN:
             reasons.add(_OFF)
     plan = files.memory(_Plan)
@@ -47,7 +47,7 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     for vm, process in processes(inventory, files, reasons):
         values = _UNKNOWN
         if process is not None:
-            values = _values([_read(file, reasons) for file in plan.files(vm, process, files)])
+            values = plan.values(vm, process, files, reasons)
             if values == _UNKNOWN and process.ended():
                 continue
         rows.append((vm.uuid, vm.gen, *values))
@@ -57,16 +57,23 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     return Sample(FAMILY.name, tables, 0.0, reasons.text)
 
 
-def _read(file: File | None, reasons: Reasons) -> Lines:
+def _read(file: File | None, reasons: Reasons) -> bytes | None:
+    """None for what is not there: a cgroup that is no more, or whose cgroup.pressure is 0."""
     if file is None:
-        return None, None
+        return None
     try:
-        text = file.read()
-        # a cgroup that is no more, or whose cgroup.pressure is 0, has nothing to say
-        return (None, None) if text is None else parse_pressure(text)
+        return file.read()
     except FileError as error:
         if error.errno != EOPNOTSUPP:
             reasons.add(error)
+    return None
+
+
+def _parse(text: bytes | None, reasons: Reasons) -> Lines:
+    if text is None:
+        return None, None
+    try:
+        return parse_pressure(text)
     except KernelError as error:
         reasons.add(error)
     return None, None
@@ -83,11 +90,12 @@ def _values(read: list[Lines]) -> Values:
 class _Plan:
     """The pressure files of every VM's cgroup."""
 
-    __slots__ = ("_files", "_inventory")
+    __slots__ = ("_files", "_inventory", "_last")
 
     def __init__(self) -> None:
         self._inventory: Inventory | None = None
         self._files: dict[str, tuple[Process, str | None, list[File | None]]] = {}
+        self._last: dict[str, tuple[list[bytes | None], Values]] = {}
 
     def adopt(self, inventory: Inventory) -> None:
         """Forgets the VMs that left."""
@@ -95,6 +103,7 @@ class _Plan:
             self._inventory = inventory
             uuids = {vm.uuid for vm in inventory.vms}
             self._files = {uuid: entry for uuid, entry in self._files.items() if uuid in uuids}
+            self._last = {uuid: entry for uuid, entry in self._last.items() if uuid in uuids}
 
     def files(self, vm: VM, process: Process, files: Files) -> list[File | None]:
         """By RESOURCES; none for a VM in no cgroup of its own."""
@@ -107,6 +116,18 @@ class _Plan:
             opened = [process.file(path) if path and yes else None for path, yes in zip(paths, there, strict=True)]
             entry = self._files[vm.uuid] = (process, vm.cgroup, opened)
         return entry[2]
+
+    def values(self, vm: VM, process: Process, files: Files, reasons: Reasons) -> Values:
+        """What they say. The files of a VM that nothing holds up do not change: they are not parsed again."""
+        texts = [_read(file, reasons) for file in self.files(vm, process, files)]
+        last = self._last.get(vm.uuid)
+        if last is not None and last[0] == texts:
+            return last[1]
+        lines = [_parse(text, reasons) for text in texts]
+        values = _values(lines)
+        if all(text is None or any(found) for text, found in zip(texts, lines, strict=True)):
+            self._last[vm.uuid] = texts, values  # what can't be parsed is told each time
+        return values
 
 
 __all__ = ["FAMILY", "sample"]

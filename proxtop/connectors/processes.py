@@ -13,7 +13,10 @@ from proxtop.kernel.pid_stat import parse_start
 
 _SETTLED_S = 5.0
 _AGAIN = 64
-"""Of the processes that are no QEMU so many are looked at again per scan, in turn: any may exec one."""
+"""Of the processes that are no QEMU so many are looked at again per listing, in turn: any may exec one."""
+
+_LIST_EVERY = 8
+"""Scans after which the processes are listed though none was started."""
 
 STOPPED = frozenset("Tt")
 """States of a process that answers nobody: stopped, or held by a debugger."""
@@ -42,7 +45,7 @@ class Qemu:
     def state(self) -> str | None:
         """The letter of its main thread's state (T and t: stopped), None once it is gone."""
         try:
-            text = self.process.read("stat")
+            text = self.process.read(f"task/{self.pid}/stat")  # without the sums over all threads: at half the price
         except KernelError:
             return None
         return None if text is None else _state(text)
@@ -57,11 +60,34 @@ class Processes:
         self._others: dict[int, tuple[int, float]] = {}
         self._inodes: dict[int, int] = {}
         self._turn = 0
+        self._newest: bytes | None = None
+        self._settled = 0.0
+        self._unlisted = 0
         self.found: dict[int, Qemu] = {}
         self.reason: str | None = None
 
     def scan(self) -> bool:
         """Looks for new and gone ones; whether there was any."""
+        newest, now = self._last_pid(), self._clock()
+        quiet = newest is not None and newest == self._newest and now > self._settled
+        if quiet and self._unlisted < _LIST_EVERY and all(qemu.state() not in ENDED for qemu in self.found.values()):
+            self._unlisted += 1
+            return False
+        self._newest, self._unlisted = newest, 0
+        return self._list(now)
+
+    def _last_pid(self) -> bytes | None:
+        """The PID or thread id that was given out last, None where it is not known of these processes (kernel:
+        Documentation/filesystems/proc.rst, loadavg; of the reader's own PID namespace)."""
+        if not self._files.local:
+            return None
+        try:
+            text = self._files.proc("loadavg")
+        except KernelError:
+            return None
+        return None if text is None else text.rpartition(b" ")[2]
+
+    def _list(self, now: float) -> bool:
         try:
             with os.scandir(self._files.procfs) as entries:
                 inodes = {int(entry.name): entry.inode() for entry in entries if entry.name.isdecimal()}
@@ -69,7 +95,6 @@ class Processes:
         except OSError as error:
             self.reason = f"{self._files.procfs}: {error.strerror}"
             return False
-        now = self._clock()
         changed = False
         for pid, qemu in list(self.found.items()):
             if inodes.get(pid) != self._inodes[pid] or qemu.state() in ENDED or not self._still(qemu, now):
@@ -83,6 +108,8 @@ class Processes:
             seen = self._others.get(pid)
             known = seen is not None and seen[0] == inode
             since = seen[1] if known and seen is not None else now
+            if not known:
+                self._settled = now + _SETTLED_S
             if (known and now - since > _SETTLED_S and pid not in again) or not self._take(pid, inode, now):
                 others[pid] = inode, since
             else:

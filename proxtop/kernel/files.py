@@ -140,18 +140,19 @@ class Process:
         for name in [name for name in self._files if name.startswith(prefix) and name not in names]:
             self._files.pop(name).close()
 
-    def cpu_ns(self) -> int | None:
-        """CPU time of all its threads, ended ones too: by its CPU clock, to the nanosecond, on the local /proc; else by
-        the ticks of its stat. None when it is gone."""
-        if self._reader.local:
-            try:
-                # the kernel's CPUCLOCK_SCHED of a process: ~PID << 3 | 2 (include/linux/posix-timers_types.h)
-                ns = time.clock_gettime_ns(~self.pid << 3 | 2)
-            except OSError:
-                ns = None
-            # still there after the clock was read: so the clock was its own and not a later process'
-            if ns is not None:
-                return None if self.ended() else ns
+    def clock_ns(self) -> int | None:
+        """CPU time of all its threads, ended ones too: its CPU clock, to the nanosecond; None where it has none, as on
+        another host's /proc. It may be a later process' unless something of this one is read after it."""
+        if not self._reader.local:
+            return None
+        try:
+            # the kernel's CPUCLOCK_SCHED of a process: ~PID << 3 | 2 (include/linux/posix-timers_types.h)
+            return time.clock_gettime_ns(~self.pid << 3 | 2)
+        except OSError:
+            return None
+
+    def ticks_ns(self) -> int | None:
+        """The same by the ticks of its stat; None when it is gone."""
         text = self.read("stat")
         return None if text is None else parse_ticks(text) * _NS_PER_TICK
 

@@ -35,9 +35,10 @@ def hold(files: Files, pid: int) -> tuple[Process, ProcessStat] | None:
 def thread_count(process: Process) -> int | None:
     """How many threads it has now, None once it ended; KernelError when that can't be read.
 
-    The hot one: asked of every VM before every cycle.
+    The hot one: asked of every VM before every cycle. Its main thread's stat says the same as the process' own, at
+    half the price: the times of all threads are not added up for it.
     """
-    text = process.read("stat")
+    text = process.read(f"task/{process.pid}/stat")
     if text is None:
         return None
     fields = text[text.rfind(b")") + 2 :].split(b" ", 20)

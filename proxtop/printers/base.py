@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
 from proxtop.catalog import Metric
-from proxtop.model import Sample, Snapshot, Stamp, Value
+from proxtop.model import Constant, Sample, Snapshot, Stamp, Value
 from proxtop.view import Selection, View
 
 NO_SAMPLES: Mapping[str, Sample] = {}
@@ -47,9 +47,11 @@ class Printer(ABC):
         """The record in pieces that must not be torn apart, each with its newline."""
 
 
-def rounded(metric: Metric, column: Iterable[Value]) -> list[Value]:
+def rounded(metric: Metric, column: list[Value]) -> list[Value]:
     """The column with its floats rounded; whatever is no float is left as it is."""
     digits = _DECIMALS.get(metric.unit, 3)
+    if column.__class__ is Constant and column:
+        return rounded(metric, column[:1]) * len(column)
     return [round(value, digits) if type(value) is float else value for value in column]
 
 

@@ -25,7 +25,10 @@ from proxtopd.setup import Setup
 Handler = Callable[[Message], None]
 Callback = Callable[[], None]
 
-_BEAT_S = 1.0
+_BEAT_S = 2.0
+_BEAT_CYCLES = 2
+"""A heartbeat comes every second cycle; every that many seconds where that is earlier, though not more often than
+cycles; and at once when there is something new to say."""
 
 
 class Stop(Exception):
@@ -55,6 +58,8 @@ class Actor:
         self._cost = _cpu_seconds()
         self._last_cost: float | None = None
         self._beaten = 0.0
+        self._told: tuple[str | None, int, int] | None = None
+        self._beat_s = max(setup.interval, min(_BEAT_S, _BEAT_CYCLES * setup.interval))
         self._stopped = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -99,20 +104,28 @@ class Actor:
         self.cycle = cycle
         now = _cpu_seconds()
         self._last_cost, self._cost = now - self._cost, now
-        self.beat()
+        late = time.monotonic() + self.setup.interval / 2 >= self._beaten + self._beat_s
+        if late or self._told != self._news():
+            self.beat()
+
+    def _news(self) -> tuple[str | None, int, int]:
+        """(reason, frames dropped, frames lost)"""
+        subscriber = self.subscriber
+        drops, lost = (subscriber.drops, subscriber.tracker.lost) if subscriber else (0, 0)
+        return self.reason, self.publisher.drops + drops, lost
 
     def beat(self) -> None:
         """Publishes the heartbeat."""
-        subscriber = self.subscriber
+        self._told = reason, drops, lost = self._news()
         status = Status(
             actor=self.name,
-            state="degraded" if self.reason else "running",
+            state="degraded" if reason else "running",
             pid=os.getpid(),
             interval=self.setup.interval,
             cost=self._last_cost,
-            drops=self.publisher.drops + (subscriber.drops if subscriber else 0),
-            lost=subscriber.tracker.lost if subscriber else 0,
-            reason=self.reason,
+            drops=drops,
+            lost=lost,
+            reason=reason,
             info=self.info,
         )
         self.publish(topics.STATUS, self.name, self.cycle, status)
@@ -120,24 +133,21 @@ class Actor:
 
     def run(self, on: Mapping[str, Handler]) -> None:
         """Runs until SIGTERM; `on` maps a kind to its handler."""
-        self._heart()
         while not self._stopped:
             try:
                 self._turn(on)
             except Stop:
                 return
 
-    def _heart(self) -> None:
-        """Beats where no cycle has of late: a worker that waits for others lives too."""
-        pause = 1.5 * max(_BEAT_S, self.setup.interval)
-        if self._beaten + pause <= time.monotonic() + 1e-3:
-            self.beat()
-        self.at(self._beaten + pause, self._heart)
-
     def _turn(self, on: Mapping[str, Handler]) -> None:
-        timeout = -1
-        if self._timers:
-            timeout = max(0, math.ceil((self._timers[0][0] - time.monotonic()) * 1000))
+        # a worker beats too where no cycle has of late: one that waits for others lives
+        heart = self._beaten + 1.5 * self._beat_s
+        now = time.monotonic()
+        if now >= heart:
+            self.beat()
+            heart = now + 1.5 * self._beat_s
+        until = min(heart, self._timers[0][0]) if self._timers else heart
+        timeout = max(0, math.ceil((until - now) * 1000))
         for source, _ in zmq_poll(self._sources, timeout):
             if source is self.publisher.socket:
                 self.publisher.on_readable()

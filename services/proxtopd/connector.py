@@ -38,6 +38,7 @@ class Reader:
         self._grid = Grid(setup.interval)
         self._lead = min(LEAD * setup.interval, _MAX_LEAD_S)
         self._ended = False
+        self._remote = False
         self._thread = threading.Thread(target=self._guard, name="connector", daemon=True)
 
     def start(self) -> None:
@@ -67,7 +68,7 @@ class Reader:
 
     def _ask(self) -> None:
         cycle = round(time.time() * 1000)
-        domains = self._connector.discover()
+        domains = self._discover()
         self._put(cycle, Domains(domains.connector, domains.domains, domains.reason, domains.remote, True))
         self._statistics(cycle, prime=True)
         tick = self._grid.first(cycle, time.time(), time.monotonic())
@@ -91,16 +92,21 @@ class Reader:
             before = not looked and time.monotonic() >= at - self._lead
             looked = looked or before
             if changed or before:
-                self._put(cycle, self._connector.discover())
+                self._put(cycle, self._discover())
+
+    def _discover(self) -> Domains:
+        domains = self._connector.discover()
+        self._remote = domains.remote
+        return domains
 
     def _statistics(self, cycle: int, *, prime: bool = False) -> None:
-        """Publishes every part; one that this connector does not have is empty, so that nobody waits for it."""
+        """Publishes every part; one that somebody waits for and that this connector does not have is empty."""
         parts = {part.part: part for part in self._connector.statistics(prime=prime)}
         for name in PARTS:
             part = parts.get(name)
             if part is not None:
                 self._put(cycle, part)
-            elif prime or name in ("block", "vcpu", "interface"):
+            elif prime or name == "block" or (self._remote and name != "balloon"):
                 self._put(cycle, Statistics(name, EMPTY, self._grid.interval, prime=prime))
 
 

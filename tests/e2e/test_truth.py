@@ -321,6 +321,7 @@ def test_the_first_line_of_bare_qemu_is_early_and_true(bare_guests: BareScene) -
         assert_soon(lambda: assert_first(first_line("--qemu"), plain, plain))
 
 
+@pytest.mark.slow
 def test_a_hundred_cycles_none_skipped_none_doubled(bare_guests: BareScene) -> None:
     """The grid is strict. Spans: the median within 1 % of the interval and nine of ten within 5 %; all of them would be
     too much to ask where others use the same two cores."""

@@ -422,6 +422,7 @@ def test_proxmox_reads_loads_and_balloon(proxmox_host: ProxmoxScene, proxmox: Dr
     assert after[1]["capacity"] == proxmox_host.web.spec.disk_mib << 20
 
 
+@pytest.mark.slow
 def test_proxmox_leaves_a_held_monitor_and_a_stopped_guest_alone(proxmox_host: ProxmoxScene, proxmox: Driver) -> None:
     web, db = proxmox_host.web, proxmox_host.db
     with socket.socket(socket.AF_UNIX) as other:

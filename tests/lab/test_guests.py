@@ -12,6 +12,8 @@ from tests.lab import Guest, Lab, LabError, Spec
 from tests.lab.host import wait_for
 from tests.lab.scenes import READ_RATE, SEND_RATE, WRITE_RATE, BareScene, LibvirtScene, ProxmoxScene
 
+pytestmark = pytest.mark.slow
+
 SPAN_S = 4.0
 
 
@@ -92,7 +94,6 @@ def test_a_guest_comes_back_with_a_new_process_and_the_same_identity(lab: Lab) -
         os.kill(pid, 0)
 
 
-@pytest.mark.slow
 def test_many_small_guests_can_be_had_cheaply(lab: Lab) -> None:
     """Benchmarks want 200: then one must take little memory and, when idle, hardly any CPU."""
     guests = lab.boot_bare([Spec(f"small-{number}", vcpus=1, disk_mib=1) for number in range(12)], timeout=110)

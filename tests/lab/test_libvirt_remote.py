@@ -139,6 +139,7 @@ def until(proxtop: Proxtop, condition: Callable[[dict[str, Any]], bool], most: i
     return lines[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_procfs", [False, True], ids=["alone", "with-procfs"])
 def test_a_connection_that_breaks_and_comes_back(
     with_procfs: bool, libvirt_guests: LibvirtScene, mounts: Mounts

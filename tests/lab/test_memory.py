@@ -39,6 +39,7 @@ def ten(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
         list(pool.map(lambda guest: guest.stop(), guests))
 
 
+@pytest.mark.slow
 def test_a_fleet_with_all_collectors_on_ten_vms_takes_less_than_70_mb(ten: str) -> None:
     with Proxtop(f"--{ten}", *FAMILIES, "-p", "json", "-f", "1") as proxtop:
         line = proxtop.lines(CYCLES)[-1].data

@@ -127,6 +127,7 @@ def test_disks_of_a_libvirt_guest_take_what_du_counts(lab: Lab, libvirt_guests: 
             assert sizes(line, guest)["vda"] == seen["vda"], "it writes where it has written before"
 
 
+@pytest.mark.slow
 def test_disks_of_a_remote_libvirts_guest_take_what_du_counts(
     lab: Lab, libvirt_guests: LibvirtScene, loop: str | None
 ) -> None:

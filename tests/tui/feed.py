@@ -17,11 +17,14 @@ from proxtop.bus.frames import encode
 from proxtop.model import Snapshot, Stamp, Status
 from tests.tui.recorded import many, recorded
 
+_START_S = 20.0
+
 
 class Feed:
     """The publisher as a process of its own, in a `with` block."""
 
     def __init__(self, path: pathlib.Path, vms: int = 0, interval: float = 0.5) -> None:
+        self.path = path
         self.uri = f"ipc://{path}"
         self._command = [sys.executable, "-m", "tests.tui.feed", str(path), str(vms), str(interval)]
 
@@ -30,9 +33,14 @@ class Feed:
         return self
 
     def start(self) -> None:
-        """Starts it, also anew."""
+        """Starts it, also anew; it listens when this returns."""
+        self.path.unlink(missing_ok=True)
         root = pathlib.Path(__file__).parents[2]
         self.process = subprocess.Popen(self._command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+        deadline = time.monotonic() + _START_S
+        while not self.path.exists():
+            assert self.process.poll() is None and time.monotonic() < deadline, "the feed does not start"
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """Ends it."""

@@ -304,6 +304,7 @@ def pin(guest: BareGuest, core: int) -> None:
         os.sched_setaffinity(int(thread.name), {core})
 
 
+@pytest.mark.slow
 def test_the_victim_and_who_hurts_it_are_named(lab: Lab) -> None:
     """Three busy guests on two cores: far is alone on one, near and the victim share the other."""
     if len(os.sched_getaffinity(0)) < 2:

@@ -72,7 +72,10 @@ class Host:
         self.file(root / "stat", stat(pid, comm, state, parent, len(threads), start))
         for tid, name in threads.items():
             self.file(root / f"task/{tid}/comm", name + "\n")
-            self.file(root / f"task/{tid}/stat", stat(tid, name, "S", parent, len(threads), start + tid - pid))
+            self.file(
+                root / f"task/{tid}/stat",
+                stat(tid, name, state if tid == pid else "S", parent, len(threads), start + tid - pid),
+            )
             self.file(root / f"task/{tid}/status", "Name:\tx\nCpus_allowed_list:\t0-3\n")
         return root
 

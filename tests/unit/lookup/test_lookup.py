@@ -296,7 +296,19 @@ def test_no_procfs_at_all_is_a_reason(host: Host) -> None:
 
 @pytest.mark.parametrize(
     "missing",
-    ["stat", "cmdline", "comm", "cgroup", "task", "task/71", "task/71/comm", "task/71/status", "net", "fdinfo"],
+    [
+        "stat",
+        "task/70/stat",
+        "cmdline",
+        "comm",
+        "cgroup",
+        "task",
+        "task/71",
+        "task/71/comm",
+        "task/71/status",
+        "net",
+        "fdinfo",
+    ],
 )
 @pytest.mark.parametrize("late", [True, False])
 def test_what_vanishes_midway_never_stops_the_others(host: Host, missing: str, late: bool) -> None:
