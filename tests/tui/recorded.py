@@ -8,6 +8,7 @@ import pathlib
 import random
 from dataclasses import replace
 
+from proxtop.bus.ids import Ids
 from proxtop.bus.wire import from_wire
 from proxtop.model import Snapshot, Stamp, Table, Value
 
@@ -19,6 +20,9 @@ Cycle = tuple[Stamp, Snapshot]
 def recorded(name: str = "libvirt") -> list[Cycle]:
     """The recorded cycles, oldest first."""
     entries = json.loads((HERE / "fixtures" / f"{name}.json").read_text())
+    for entry in entries:
+        for table in entry["snapshot"]["tables"].values():
+            table["ids"] = Ids(table["ids"])
     return [(from_wire(Stamp, entry["stamp"]), from_wire(Snapshot, entry["snapshot"])) for entry in entries]
 
 
