@@ -17,6 +17,7 @@ from proxtop.options import Options, parse
 
 if TYPE_CHECKING:
     from proxtop.attach import PrivateFleet
+    from proxtop.bus.sockets import Secure
     from proxtop.model import Snapshot, Stamp
     from proxtop.stream import Recomputed, Snapshots
 
@@ -32,7 +33,12 @@ _FLUSH_TURN_S = 0.1
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs proxtop; returns the exit status: 0, 2 for what the user can mend in the call, 1 for a failure later."""
     _open_standard_files()
-    options = parse(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["keys"]:
+        from proxtop import keys
+
+        return keys.main(words[1:])
+    options = parse(words)
     stop = _Signals()
     from proxtop.attach import AttachError
 
@@ -137,7 +143,7 @@ class _Client:
         if found is None:
             bus = link.private(start, options.frequency)
             return app.run(options, bus, start, f"{self._unserved}; started a private fleet")
-        return app.run(options, link.Bus(found.endpoint, found.interval), start)
+        return app.run(options, link.Bus(found.endpoint, found.interval, secure=found.secure), start)
 
     def _note(self, text: str) -> None:
         """Says something once, and again only after something else."""
@@ -176,18 +182,19 @@ class _Client:
         if options.bus is not None:
             if options.bus.startswith("ipc://") and (why := attach.reachable(options.bus)) is not None:
                 raise attach.AttachError(f"--bus {options.bus}: {why}; start one with proxtopd, or leave --bus out")
-            return self._shared(options.bus, named=True) or _Bus(options.bus, None, None, None)
+            secure = _secure(options)
+            return self._shared(options.bus, secure, named=True) or _Bus(options.bus, None, None, None, secure)
         local = endpoints.subscribe(endpoints.LOCAL)
         why = attach.reachable(local)
         if why is None:
-            shared = self._shared(local, named=False)
+            shared = self._shared(local, None, named=False)
             if shared is not None:
                 return shared
             why = self._unserved
         self._unserved = why
         return None
 
-    def _shared(self, endpoint: str, *, named: bool) -> _Bus | None:
+    def _shared(self, endpoint: str, secure: Secure | None, *, named: bool) -> _Bus | None:
         """The bus of a fleet that runs, None where it does not serve what was asked."""
         import zmq
 
@@ -196,7 +203,7 @@ class _Client:
         options = self._options
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            found = stream.fleet_status(context, endpoint, _STATUS_WAIT_S)
+            found = stream.fleet_status(context, endpoint, _STATUS_WAIT_S, secure)
         finally:
             context.destroy(linger=0)
         if found is None:
@@ -207,7 +214,7 @@ class _Client:
         if named:
             ratio = options.frequency / status.interval
             multiple = ratio > 1.5 and abs(ratio - round(ratio)) < 1e-6
-            return _Bus(endpoint, status.interval, node if multiple else None, None)
+            return _Bus(endpoint, status.interval, node if multiple else None, None, secure)
         wanted = attach.Wanted(
             options.families, options.frequency, options.connector, options.connection, options.procfs,
             options.sysfs or "/sys", options.node,
@@ -224,12 +231,30 @@ class _Client:
 @dataclass(frozen=True, slots=True)
 class _Bus:
     """Where to read; `interval` is the publisher's where known, `recompute` the node whose samples are to be joined
-    over a longer span, `fleet` our own."""
+    over a longer span, `fleet` our own, `secure` our keys where it is a network's."""
 
     endpoint: str
     interval: float | None
     recompute: str | None
     fleet: PrivateFleet | None
+    secure: Secure | None = None
+
+
+def _secure(options: Options) -> Secure | None:
+    """The keys that the options name, None without."""
+    if options.key is None or options.server_key is None:
+        return None
+    from proxtop.attach import AttachError
+    from proxtop.bus import curve, keys
+
+    try:
+        own = keys.load(options.key)
+    except keys.KeyProblem as problem:
+        raise AttachError(f"--key: {problem}") from None
+    try:
+        return curve.Joining(own, keys.named_key(options.server_key))
+    except keys.KeyProblem as problem:
+        raise AttachError(f"--server-key: {problem}") from None
 
 
 def _setup(options: Options) -> dict[str, Any]:
@@ -289,11 +314,14 @@ class _Loop:
         self._snapshots: Snapshots | Recomputed
         if bus.recompute is not None:
             self._snapshots = stream.Recomputed(
-                context, bus.endpoint, node=bus.recompute, families=options.families, frequency=options.frequency
-            )
+                context, bus.endpoint, node=bus.recompute, families=options.families, frequency=options.frequency,
+                secure=bus.secure,
+            )  # fmt: skip
         else:
             local = bus.interval if bus.endpoint.startswith("ipc:") else None
-            self._snapshots = stream.Snapshots(context, bus.endpoint, interval=local, counters=name == "prometheus")
+            self._snapshots = stream.Snapshots(
+                context, bus.endpoint, interval=local, counters=name == "prometheus", secure=bus.secure
+            )
         self._poller = zmq.Poller()
         for source in (self._snapshots.subscriber.socket, stop.wake, self._output.fileno()):
             self._poller.register(source, zmq.POLLIN)
@@ -364,7 +392,8 @@ class _Loop:
     def _silence(self) -> None:
         self._heard = time.monotonic()
         if self._options.bus is not None and self._left == self._options.runs:
-            raise self._error(f"--bus {self._options.bus}: nothing came; is a proxtopd or proxtop-agg there?", 2)
+            keys = ", and does it let this key in" if self._bus.secure else ""
+            raise self._error(f"--bus {self._options.bus}: nothing came; is a proxtopd or proxtop-agg there{keys}?", 2)
         self._announce(None)
         self._note("no snapshot comes; still waiting")
 

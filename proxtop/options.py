@@ -36,6 +36,9 @@ Application Options:
       --node=          Name of the host, where it is not this one
       --verbose        Enable verbose output with additional fields, and a log on stderr
       --bus=           Attach to a fleet: ipc:///run/proxtop/subscribe.sock or tcp://host:port
+      --key=           With --bus=tcp://…: the file of our own keys (proxtop keys new)
+      --server-key=    With --bus=tcp://…: the other end's public key, or a file with it
+      --insecure       With --bus=tcp://…: no keys, though it is not on this machine
 
 Hypervisor Selection:
       --proxmox        Force Proxmox VE connector (auto-detected by default)
@@ -80,6 +83,8 @@ class Options:
     node: str | None = None
     verbose: bool = False
     bus: str | None = None
+    key: str | None = None
+    server_key: str | None = None
     connector: str | None = None
     families: tuple[str, ...] = catalog.DEFAULT_FAMILIES
     printer: str | None = None
@@ -133,7 +138,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> _Parser:
     parser = _Parser(prog="proxtop", add_help=False, allow_abbrev=False)
-    for flags in (("-h", "--help"), ("-v", "--version"), ("--verbose",), ("-H", "--human")):
+    for flags in (("-h", "--help"), ("-v", "--version"), ("--verbose",), ("-H", "--human"), ("--insecure",)):
         parser.add_argument(*flags, action="store_true")
     for flags in (
         ("-f", "--frequency"),
@@ -143,6 +148,8 @@ def _parser() -> _Parser:
         ("--sysfs",),
         ("--node",),
         ("--bus",),
+        ("--key",),
+        ("--server-key",),
         ("-p", "--printer"),
         ("-o", "--output"),
         ("--target",),
@@ -158,14 +165,16 @@ def _parser() -> _Parser:
 
 
 def _checked(given: argparse.Namespace) -> Options:
-    for name in ("connection", "procfs", "sysfs", "bus", "target"):
+    for name in ("connection", "procfs", "sysfs", "bus", "key", "server_key", "target"):
         if getattr(given, name) == "":
-            raise OptionError(f"--{name}: the value is empty; give one or leave the option out")
+            raise OptionError(f"--{name.replace('_', '-')}: the value is empty; give one or leave the option out")
     connectors = list(dict.fromkeys(given.connectors or ()))
     if len(connectors) > 1:
         raise OptionError(f"--{connectors[0]} and --{connectors[1]}: only one connector at a time; drop one of them")
     if given.bus is not None:
         _check_bus_alone(given, connectors)
+    bus = endpoints.parse(given.bus) if given.bus else None
+    _check_keys(given, bus)
     procfs = given.procfs or "/proc"
     asked = given.families or ()
     return Options(
@@ -176,7 +185,9 @@ def _checked(given: argparse.Namespace) -> Options:
         sysfs=_sys(given.sysfs) if given.sysfs else "/sys" if procfs == "/proc" else None,
         node=_node(given.node),
         verbose=given.verbose,
-        bus=endpoints.parse(given.bus) if given.bus else None,
+        bus=bus,
+        key=given.key,
+        server_key=given.server_key,
         connector=connectors[0] if connectors else None,
         families=tuple(name for name in catalog.FAMILIES if name in asked) or catalog.DEFAULT_FAMILIES,
         printer=_one_of("--printer", given.printer, PRINTERS) if given.printer is not None else None,
@@ -193,6 +204,24 @@ def _check_bus_alone(given: argparse.Namespace, connectors: list[str]) -> None:
     said = [f"--{name}" for name in ("connection", "procfs", "sysfs") if getattr(given, name) is not None]
     for option in [f"--{name}" for name in connectors] + said:
         raise OptionError(f"--bus and {option}: a running fleet has its own connector and roots; drop one of the two")
+
+
+def _check_keys(given: argparse.Namespace, bus: str | None) -> None:
+    """Keys and a network address belong together; without keys a network can be read and forged by anybody."""
+    said = [option for option in ("key", "server_key", "insecure") if getattr(given, option)]
+    if bus is None or not bus.startswith("tcp:"):
+        for option in said:
+            raise OptionError(f"--{option.replace('_', '-')}: belongs to --bus=tcp://host:port; drop it")
+    elif given.insecure:
+        if len(said) > 1:
+            raise OptionError("--insecure: says that there are no keys; drop it or them")
+    elif len(said) == 1:
+        raise OptionError("--key and --server-key: one without the other shuts nobody out; give both")
+    elif not said and not endpoints.is_loopback(bus):
+        raise OptionError(
+            f"--bus {bus}: over a network, without keys, anybody can read and forge it; "
+            "give --key and --server-key (see `proxtop keys --help`), or --insecure"
+        )
 
 
 def _frequency(text: str | None) -> float:

@@ -9,7 +9,7 @@ import zmq
 from zmq.backend import zmq_poll
 
 from proxtop.bus import topics
-from proxtop.bus.sockets import Sockets, Subscriber
+from proxtop.bus.sockets import Secure, Sockets, Subscriber
 from proxtop.model import Inventory, Message, Sample, Snapshot, Stamp, Status
 
 _STALE = 1.5
@@ -27,9 +27,10 @@ class Snapshots:
         *,
         interval: float | None,
         counters: bool = False,
+        secure: Secure | None = None,
     ) -> None:
         kinds = (topics.SNAPSHOT, topics.SAMPLE) if counters else (topics.SNAPSHOT,)
-        self.subscriber = Subscriber(context, endpoint, [f"{kind}/".encode() for kind in kinds])
+        self.subscriber = Subscriber(context, endpoint, [f"{kind}/".encode() for kind in kinds], secure)
         self.samples: dict[str, Sample] = {}
         self._interval = interval
 
@@ -60,9 +61,10 @@ class Recomputed:
         node: str,
         families: Sequence[str],
         frequency: float,
+        secure: Secure | None = None,
     ) -> None:
         self.subscriber = Subscriber(
-            context, endpoint, [f"{kind}/{node}/".encode() for kind in (topics.INVENTORY, topics.SAMPLE)]
+            context, endpoint, [f"{kind}/{node}/".encode() for kind in (topics.INVENTORY, topics.SAMPLE)], secure
         )
         from proxtop.join import Joiner  # hardly anybody recomputes
 
@@ -100,10 +102,12 @@ class Recomputed:
         return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def fleet_status(context: Sockets, endpoint: str, patience: float) -> tuple[Stamp, Status] | None:
+def fleet_status(
+    context: Sockets, endpoint: str, patience: float, secure: Secure | None = None
+) -> tuple[Stamp, Status] | None:
     """What the fleet on that bus says of itself (its aggregator's heartbeat), None when it says nothing in time. One
     that has just started does not know its connector yet: it is given the same time to find out."""
-    subscriber = Subscriber(context, endpoint, [f"{topics.STATUS}/".encode()])
+    subscriber = Subscriber(context, endpoint, [f"{topics.STATUS}/".encode()], secure)
     deadline = time.monotonic() + patience
     found = None
     try:

@@ -25,6 +25,20 @@ def publish(directory: str) -> str:
     return f"ipc://{directory}/workers/publish.sock"
 
 
+def is_loopback(uri: str) -> bool:
+    """Whether a tcp:// address stays on this machine."""
+    host = uri.removeprefix("tcp://").rpartition(":")[0]
+    return host in ("localhost", "[::1]") or (host.startswith("127.") and host.replace(".", "").isdigit())
+
+
+def parse_tcp(uri: str, option: str) -> str:
+    """A tcp:// address, checked; `option` names who gave it."""
+    host, _, port = uri.removeprefix("tcp://").rpartition(":")
+    if uri.startswith("tcp://") and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+        return uri
+    raise EndpointError(f"{option} {uri}: not an address in a network; use tcp://host:port")
+
+
 def parse(uri: str) -> str:
     """The URI of a bus, checked: ipc:///path or tcp://host:port; a path alone is a bus directory or its socket."""
     if uri.startswith("/"):
@@ -34,10 +48,8 @@ def parse(uri: str) -> str:
         if len(rest.encode()) > MAX_IPC_PATH:
             raise EndpointError(f"--bus {uri}: the path is longer than {MAX_IPC_PATH} bytes; use a shorter one")
         return uri
-    if scheme == "tcp":
-        host, _, port = rest.rpartition(":")
-        if host and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
-            return uri
+    if scheme == "tcp" and rest:
+        return parse_tcp(uri, "--bus")
     raise EndpointError(
         f"--bus {uri}: not an address of a bus; use ipc:///run/proxtop/subscribe.sock or tcp://host:port"
     )

@@ -12,6 +12,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from proxtop.attach import AttachError, PrivateFleet
+from proxtop.bus.sockets import Secure
 from proxtop.model import Snapshot, Stamp
 from proxtop.stream import Recomputed, Snapshots
 
@@ -24,12 +25,13 @@ StartFleet = Callable[[float], PrivateFleet]
 @dataclass(frozen=True, slots=True)
 class Bus:
     """Where to read: the endpoint, and the fleet's interval in s where it is known; of a fleet of our own also its
-    process, and the descriptor from which what it says is read."""
+    process, and the descriptor from which what it says is read; over a network our keys."""
 
     endpoint: str
     interval: float | None
     fleet: PrivateFleet | None = None
     said: int = -1
+    secure: Secure | None = None
 
     def messages(self) -> list[str] | None:
         """The lines that our own fleet has said since; None when it will say nothing more."""
@@ -81,10 +83,12 @@ class Source:
         self.snapshots: Snapshots | Recomputed
         if recompute is None:
             local = bus.interval if bus.endpoint.startswith("ipc:") else None
-            self.snapshots = Snapshots(context, bus.endpoint, interval=local)
+            self.snapshots = Snapshots(context, bus.endpoint, interval=local, secure=bus.secure)
         else:
             node, families, frequency = recompute
-            self.snapshots = Recomputed(context, bus.endpoint, node=node, families=families, frequency=frequency)
+            self.snapshots = Recomputed(
+                context, bus.endpoint, node=node, families=families, frequency=frequency, secure=bus.secure
+            )
         # pyzmq's whole socket, as its context makes them: it can be watched
         self.socket = cast("zmq.Socket[bytes]", self.snapshots.subscriber.socket)
         self.monitor: zmq.Socket[bytes] = self.socket.get_monitor_socket(_EVENTS)
