@@ -14,13 +14,22 @@ from typing import Any
 import msgpack
 
 from proxtop.bus import wire
-from proxtop.bus.ids import IdsError, IdsReader, IdsWriter
+from proxtop.bus.ids import IdsError, IdsReader, IdsWriter, listed
 from proxtop.bus.topics import INVENTORY, SAMPLE, SNAPSHOT, SOURCE, STATUS, TopicError, parse_topic, topic
 from proxtop.bus.wire import FrameError, from_wire, read_ids, to_wire
 from proxtop.model import Domains, Inventory, Message, Payload, Sample, Snapshot, Stamp, Statistics, Status
 
-VERSION = 1
+VERSION = 2
+"""The schema of what is sent. A field that is added needs no new one: who does not know it ignores it, who misses it
+takes its default. A change that can't be read that way does, and the version before is read for as long as hosts may
+send it: while they are upgraded one by one, nobody's frames are lost."""
+
+BEFORE = 1
+"""The version before: ids are lists of strings."""
+
 MAX_BYTES = 8 << 20
+_HEAD_BYTES = 2048
+_HEAD_FIELDS = 64
 _MAX_ROWS = 200_000
 _MAX_KEYS = 4096
 _MAX_TEXT = 16_384
@@ -85,13 +94,14 @@ def decode(frames: list[bytes], ids: IdsReader | None = None) -> Message:
             max_array_len=_MAX_ROWS,
             max_map_len=_MAX_KEYS,
         )
-        if raw.__class__ is not dict or raw.get("v") != VERSION:
+        version = raw.get("v") if raw.__class__ is dict else None
+        if version not in (VERSION, BEFORE):
             raise FrameError("an unknown version")
         stamp: Stamp = from_wire(Stamp, raw)
         if stamp.node != node:
             raise FrameError("topic and payload name different nodes")
         body, body_type = raw.get("body"), _body_type(kind, part)
-        read_ids(_tables(body_type, body), ids or IdsReader())
+        read_ids(_tables(body_type, body), listed if version == BEFORE else (ids or IdsReader()).read)
         return Message(kind, part, stamp, from_wire(body_type, body))
     except FrameError:
         raise
@@ -99,6 +109,43 @@ def decode(frames: list[bytes], ids: IdsReader | None = None) -> Message:
         raise FrameError(str(error)) from None
     except Exception as error:  # noqa: BLE001 - msgpack's errors are many, and none may pass the edge of the wire
         raise FrameError(f"undecodable: {type(error).__name__}") from None
+
+
+def head(frames: list[bytes]) -> tuple[str, str, Stamp]:
+    """(kind, part, stamp) of a frame that is only handed on: its body is neither read nor believed. FrameError for what
+    is no frame of ours up to there."""
+    if len(frames) != 2 or len(frames[1]) > MAX_BYTES:
+        raise FrameError("not two parts, or too large")
+    try:
+        kind, node, part = parse_topic(frames[0])
+        reader = msgpack.Unpacker(
+            raw=False,
+            timestamp=0,
+            max_str_len=_MAX_TEXT,
+            max_bin_len=64,
+            max_ext_len=0,
+            max_array_len=64,
+            max_map_len=64,
+        )
+        reader.feed(frames[1][:_HEAD_BYTES])
+        fields: dict[str, Any] = {}
+        for _ in range(min(reader.read_map_header(), _HEAD_FIELDS)):
+            name = reader.unpack()
+            if name == "body":
+                break
+            fields[name] = reader.unpack()
+        if fields.get("v") not in (VERSION, BEFORE):
+            raise FrameError("an unknown version")
+        stamp: Stamp = from_wire(Stamp, fields)
+    except FrameError:
+        raise
+    except TopicError as error:
+        raise FrameError(str(error)) from None
+    except Exception as error:  # noqa: BLE001 - as in decode
+        raise FrameError(f"undecodable: {type(error).__name__}") from None
+    if stamp.node != node:
+        raise FrameError("topic and payload name different nodes")
+    return kind, part, stamp
 
 
 @dataclass(slots=True)
@@ -116,8 +163,12 @@ class Tracker:
 
     def accept(self, message: Message) -> bool:
         """Whether the message is new."""
-        key = (message.kind, message.stamp.node, message.part)
-        stamp, last = message.stamp, self._last.get(key)
+        return self.fresh(message.kind, message.part, message.stamp)
+
+    def fresh(self, kind: str, part: str, stamp: Stamp) -> bool:
+        """The same of a frame whose body was not read."""
+        key = (kind, stamp.node, part)
+        last = self._last.get(key)
         if last is not None:
             same = stamp.epoch == last.epoch
             if stamp.seq <= last.seq if same else (stamp.epoch < last.epoch and stamp.mono <= last.mono):
@@ -127,3 +178,7 @@ class Tracker:
                 self.lost += stamp.seq - last.seq - 1
         self._last[key] = stamp
         return True
+
+    def __len__(self) -> int:
+        """The topics that are known."""
+        return len(self._last)

@@ -104,6 +104,13 @@ class IdsReader:
         return ids
 
 
+def listed(ids: Any) -> Ids:
+    """The ids of a frame of version 1, where they are a list of strings; IdsError where they are not."""
+    if ids.__class__ is not list or not set(map(type, ids)) <= {str} or len(set(ids)) != len(ids):
+        raise IdsError("ids that are no list of unique strings")
+    return Ids(ids)
+
+
 def _owner(key: str) -> str | None:
     owner, slash, _ = key.partition("/")
     return owner if slash else None

@@ -12,7 +12,7 @@ from functools import cache
 from math import isfinite
 from typing import Any
 
-from proxtop.bus.ids import Ids, IdsReader, IdsWriter
+from proxtop.bus.ids import Ids, IdsWriter
 from proxtop.model import Columns, Constant, Table, Value
 
 Decoder = Callable[[Any], Any]
@@ -103,14 +103,14 @@ def _times(raw: Any, length: int) -> list[float | None]:
     return typing.cast(list[float | None], values)
 
 
-def read_ids(tables: Iterable[Any], ids: IdsReader) -> None:
-    """Puts the ids in the place of their blocks in tables as they come; FrameError where they or all the columns would
-    be too many."""
+def read_ids(tables: Iterable[Any], read: Callable[[Any], Ids]) -> None:
+    """Puts the ids in the place of what stands for them in tables as they come; FrameError where they or all the
+    columns would be too many."""
     cells = 0
     for raw in tables:
         if raw.__class__ is not dict or raw.get("columns").__class__ is not dict:
             raise FrameError("no table")
-        raw["ids"] = found = ids.read(raw.get("ids"))
+        raw["ids"] = found = read(raw.get("ids"))
         cells += len(found) * (1 + len(raw["columns"]))
         if cells > _MOST_CELLS:
             raise FrameError("too many values")

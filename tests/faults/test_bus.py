@@ -189,7 +189,7 @@ def _nested(depth: int) -> bytes:
 
 
 def _fields(**more: Any) -> dict[str, Any]:
-    now = {"v": 1, "node": NODE, "epoch": time.time_ns(), "seq": 1, "cycle": 0, "time": time.time()}
+    now = {"v": frames.VERSION, "node": NODE, "epoch": time.time_ns(), "seq": 1, "cycle": 0, "time": time.time()}
     return now | {"mono": time.monotonic(), "body": {}} | more
 
 
@@ -204,7 +204,7 @@ def _garbage() -> list[list[bytes]]:
     for kind, part in [*kinds, ("status", "aggregator")]:
         for payload in (
             b"", b"\xc1", b"\xff" * 1000, _nested(900), _nested(100_000), b"\xdd\xff\xff\xff\xff",
-            b"\xdf\xff\xff\xff\xff", os.urandom(5000), [], 7, "x", {}, {"v": 2}, _fields(), _fields(body=None),
+            b"\xdf\xff\xff\xff\xff", os.urandom(5000), [], 7, "x", {}, {"v": 99}, _fields(), _fields(body=None),
             _fields(body=[[]] * 1000),
             _fields(node="another"), _fields(seq="1"), _fields(time=float("nan")), _fields(mono=float("inf")),
             _table([[None, "a", "a"]], {}), _table([[None, "a"]], {"x": []}), _table([[None, "a"]], {"x": b"a"}),

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxtop.bus import endpoints, topics
-from proxtop.bus.frames import DOMAINS, MAX_BYTES, Tracker, decode, encode
+from proxtop.bus.frames import BEFORE, DOMAINS, MAX_BYTES, VERSION, Tracker, decode, encode, head
 from proxtop.bus.ids import IdsReader, IdsWriter
 from proxtop.bus.wire import FrameError
 from proxtop.model import (
@@ -141,6 +141,60 @@ def test_what_is_no_frame_is_the_one_typed_error(frames: list[bytes]) -> None:
 def test_unknown_fields_of_a_newer_publisher_are_ignored() -> None:
     message = decode(_changed({"later": [1]}, {"later": {"a": 1}}))
     assert message.body == Sample("cpu", {"vm": TABLE}, 0.0)
+
+
+def _before(**change: Any) -> list[bytes]:
+    """A frame as the version before sent it."""
+    return _changed({"v": BEFORE}, _table(**{"ids": ["a", "b/1"], "columns": {"x": [1, None]}, **change}))
+
+
+def test_the_version_before_is_understood() -> None:
+    assert decode(_before()).body == Sample("cpu", {"vm": Table(["a", "b/1"], {"x": [1, None]})}, 0.0)
+    assert head(_before())[2] == STAMP
+
+
+@pytest.mark.parametrize("ids", [["a", "a"], ["a", 1], "ab", None, IdsWriter().pack(["a", "b"]), {"a": 1, "b": 2}])
+def test_ids_of_the_version_before_are_held_to_their_shape(ids: Any) -> None:
+    with pytest.raises(FrameError):
+        decode(_before(ids=ids))
+
+
+def test_ids_are_read_by_the_version_that_the_frame_names() -> None:
+    with pytest.raises(FrameError):
+        decode(_changed({"v": VERSION}, _table(ids=["a"])))
+
+
+@pytest.mark.parametrize(("kind", "part", "body"), BODIES)
+def test_the_head_of_a_frame_tells_whose_it_is(kind: str, part: str, body: Payload) -> None:
+    assert head(encode(kind, part, STAMP, body)) == (kind, part, STAMP)
+
+
+def test_the_head_passes_over_what_a_newer_publisher_says_first() -> None:
+    topic, payload = _changed({})
+    raw = {"later": {"a": [1]}, **msgpack.unpackb(payload)}
+    assert head([topic, msgpack.packb(raw)]) == (topics.SAMPLE, "cpu", STAMP)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [], [b"sample/node-1/cpu"], [b"sample/node-1/cpu", b""], [b"sample/node-1/cpu", b"\xc1"],
+        [b"sample/node-1/cpu", b"\xdf\xff\xff\xff\xff"], [b"sample/node-1/cpu", b"\x91" * 5000],
+        [b"sample/node-1/cpu", b"x" * (MAX_BYTES + 1)], [b"sample/another/cpu", _changed({})[1]],
+        [b"nonsense", _changed({})[1]], _changed({"v": 99}), _changed({"seq": "7"}), _changed({"mono": math.nan}),
+        [b"sample/node-1/cpu", msgpack.packb({"v": VERSION, "long": "x" * 3000, "node": "node-1"})],
+        [b"sample/node-1/cpu", msgpack.packb({"v": VERSION, "body": {}, "node": "node-1"})],
+    ],
+)  # fmt: skip
+def test_what_has_no_head_of_ours_is_the_typed_error(frames: list[bytes]) -> None:
+    with pytest.raises(FrameError):
+        head(frames)
+
+
+@given(st.binary(max_size=2000))
+def test_any_bytes_have_a_head_or_are_the_typed_error(payload: bytes) -> None:
+    with contextlib.suppress(FrameError):
+        head([b"sample/node-1/cpu", payload])
 
 
 def test_a_column_of_names_with_a_number_that_is_not_finite_is_found() -> None:
