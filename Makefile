@@ -8,7 +8,7 @@ PYTEST := PATH="$(CURDIR)/.lab/bin:$$PATH" $(BIN)/python -m pytest
 RUN_PACKAGES := python3 python3-venv python3-dev gcc libc6-dev pkg-config libvirt-dev
 LAB_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients busybox-static cpio kmod lz4 binutils gcc libc6-dev \
 	iproute2
-TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux
+TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux groff-base zsh fish
 
 # The lab needs root. What root builds for somebody else stays out of that user's tree.
 LAB := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo env PYTHONDONTWRITEBYTECODE=1 \
@@ -44,6 +44,7 @@ lint: $(VENV)/.dev ## style, types and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --explicit-package-bases $(wildcard install/*.py)
 	@$(BIN)/mypy --explicit-package-bases tests/conftest.py $(filter-out tests/lab/test_%,$(wildcard tests/lab/*.py))
 	@$(BIN)/lint-imports
 
