@@ -1,0 +1,66 @@
+"""Snapshots → profiles: every VM that comes by, on whatever host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from proxtop.model import Snapshot
+from proxtop.profiler.metrics import measures, readings
+from proxtop.profiler.profile import Profile
+from proxtop.profiler.settings import Settings
+
+FORGET_S = 3600.0
+"""Seconds after which a VM that does not come by any more is let go."""
+
+Recall = Callable[[str], Profile | None]
+
+
+class Profiler:
+    """The profiles of all VMs that were seen of late, by UUID. `recall` finds the profile of a VM that was known
+    earlier; `families` are those whose metrics are profiled, `wanted` says which VMs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        families: Collection[str],
+        *,
+        recall: Recall | None = None,
+        wanted: Callable[[str, str], bool] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.profiles: dict[str, Profile] = {}
+        self._measures = measures(families)
+        self._recall = recall
+        self._wanted = wanted
+
+    def feed(self, node: str, time: float, snapshot: Snapshot) -> list[Profile]:
+        """Takes a cycle of a host; the profiles that have a new state now."""
+        stepped = []
+        for reading in readings(snapshot, self._measures, bounds=self.settings.fixedbound):
+            if self._wanted is not None and not self._wanted(reading.uuid, reading.name):
+                continue
+            profile = self.profiles.get(reading.uuid)
+            if profile is None:
+                profile = self.profiles[reading.uuid] = self._opened(reading.uuid)
+            profile.vm, profile.node = reading.name, node
+            if reading.vcpus is not None:
+                profile.vcpus = reading.vcpus
+            if profile.put(time, reading.values, reading.bounds):
+                stepped.append(profile)
+        return stepped
+
+    def _opened(self, uuid: str) -> Profile:
+        known = self._recall(uuid) if self._recall is not None else None
+        return known if known is not None else Profile(uuid, self.settings)
+
+    def gone(self, now: float) -> list[Profile]:
+        """Lets go of the VMs that have not come by for an hour."""
+        old = [p for p in self.profiles.values() if p.time is not None and now - p.time > FORGET_S]
+        for profile in old:
+            del self.profiles[profile.name]
+        return old
+
+
+def ordered(profiles: Iterable[Profile]) -> list[Profile]:
+    """By the VM's name, then UUID."""
+    return sorted(profiles, key=lambda profile: (profile.vm, profile.name))
