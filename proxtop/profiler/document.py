@@ -224,8 +224,12 @@ def _read(raw: Object) -> Profile:
     if settings.phase_likelihood:
         profile.phases.current = _is(int, phases["current"])
         profile.phases.sizes = [_is(int, size) for size in phases["sizes"]]
+        if not 0 <= profile.phases.current < len(profile.phases.sizes) == len(phases["phases"]):
+            raise ValueError("phases without their sizes")
         for before, step in phases["tx"]["transitions"].items():
             for after, count in enumerate(step["counts"]):
+                if not 0 <= int(before) < len(profile.phases.sizes) > after:
+                    raise ValueError("a move between phases that there are not")
                 if count:
                     profile.phases.moves[int(before), after] = _is(int, count)
     for root in raw["roottx"]:
@@ -268,6 +272,8 @@ def _series(raw: Object, settings: Settings) -> Series:
     series.filtered, series.unknown = _is(int, raw["filtered"]), _is(int, raw["unknown"])
     series.steps = _is(int, raw["steps"])
     _fill(series.root, raw["transitions"])
+    if len(raw["levels"]) != settings.states:
+        raise ValueError("levels that are not as many as the states")
     for state, level in enumerate(raw["levels"]):
         series.moments[3 * state] = level["count"]
         series.moments[3 * state + 1] = level["sum"]

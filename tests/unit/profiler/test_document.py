@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import random
+from functools import cache
 from typing import Any
 
 import orjson
@@ -35,11 +36,16 @@ def rich() -> Profile:
     return profile
 
 
-@pytest.fixture(scope="module")
-def raw() -> dict[str, Any]:
+@cache
+def rich_document() -> dict[str, Any]:
     found = orjson.loads(orjson.dumps(document(rich())))
     assert isinstance(found, dict)
     return found
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    return copy.deepcopy(rich_document())
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=64))
@@ -146,9 +152,9 @@ def test_what_is_no_profile_is_said(wrong: Any) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 1 << 32))
-def test_a_damaged_document_is_said_and_never_anything_else(raw: dict[str, Any], seed: int) -> None:
+def test_a_damaged_document_is_said_and_never_anything_else(seed: int) -> None:
     chance = random.Random(seed)
-    broken = copy.deepcopy(raw)
+    broken = copy.deepcopy(rich_document())
     place: Any = broken
     while True:
         key = chance.choice(list(place) if isinstance(place, dict) else range(len(place)))
