@@ -179,6 +179,10 @@ class Tracker:
         self._last[key] = stamp
         return True
 
+    def knows(self, kind: str, part: str, node: str) -> bool:
+        """Whether anything came on that topic before."""
+        return (kind, node, part) in self._last
+
     def __len__(self) -> int:
         """The topics that are known."""
         return len(self._last)

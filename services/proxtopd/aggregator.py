@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from proxtop import __version__
 from proxtop.bus import topics
 from proxtop.join import Joiner
 from proxtop.model import Inventory, Message, Sample
@@ -60,6 +61,7 @@ def run(setup: Setup) -> int:
             "sysfs": setup.sysfs,
             "uri": setup.uri,
             "node": setup.node,
+            "version": __version__,
         }
         aggregation = Aggregation(actor)
         actor.run({topics.INVENTORY: aggregation.on_inventory, topics.SAMPLE: aggregation.on_sample})

@@ -14,7 +14,6 @@ import resource
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +23,10 @@ from zmq.backend import zmq_poll
 
 from proxtop.bus import curve, endpoints, keys, topics
 from proxtop.bus.keys import KeyProblem, Pair
-from proxtop.bus.sockets import HIGH_WATER, Context, Publisher, Socket, bounded, networked, receive, send
+from proxtop.bus.sockets import HIGH_WATER, Context, Publisher, bounded, networked, receive
 from proxtop.model import Status
 from proxtopd.lastvalues import LastValues
-
-ALWAYS = (topics.SNAPSHOT, topics.STATUS)
-ASKED = (topics.INVENTORY, topics.SAMPLE, topics.PROFILE)
-"""The kinds that go out: those that are always at hand, and those that are fetched while a reader wants them."""
+from proxtopd.outlet import ALWAYS, Outlet
 
 _MOST_PREFIXES = 1000
 """What one key may have subscribed to at once."""
@@ -43,7 +39,6 @@ _MOST_GROWTH = 192 << 20
 _MOST_MESSAGE = topics.MAX_TOPIC_BYTES + 128
 """Bytes that a reader may send at once: a subscription, sealed."""
 
-_REPLAY_S = 0.2
 _CHECK_S = 0.5
 _RETRY_S = 1.0
 _PAGE = resource.getpagesize()
@@ -63,17 +58,21 @@ class DoorOptions:
     insecure: bool = False
     high_water: int = HIGH_WATER
 
+    def exposed(self) -> str | None:
+        """What is wrong where anybody in the network could read, and nobody said that this is meant."""
+        if self.key or self.trusted or self.insecure or endpoints.is_loopback(self.address):
+            return None
+        return (
+            f"door {self.address}: without keys anybody can read; name a key file and the list of trusted keys, or say "
+            "that it shall be insecure"
+        )
+
     def checked(self) -> str | None:
         """What is wrong with these options and the files that they name, None when nothing is."""
         try:
             endpoints.parse_tcp(self.address, "door")
             if self.key is None and self.trusted is None:
-                if not self.insecure and not endpoints.is_loopback(self.address):
-                    return (
-                        f"door {self.address}: without keys anybody can read; name a key file and the list of trusted "
-                        "keys, or say that it shall be insecure"
-                    )
-                return None
+                return self.exposed()
             if self.key is None or self.trusted is None:
                 return f"door {self.address}: the key file and the list of trusted keys go together; name both"
             keys.load(self.key)
@@ -99,14 +98,11 @@ class Door:
         self._gate: curve.Gate | None = None
         if options.key is not None or options.trusted is not None:
             self._gate = curve.Gate(self._context, {})
-        self._outward: Socket | None = None
+        self._outward: Outlet | None = None
         self._own: Pair | None = None
         self._shut: dict[bytes, str] = {}
         self._last = LastValues(_MOST_TOPICS, _MOST_LAST_BYTES)
-        self._prefixes: dict[bytes, str] = {}
-        self._counts: Counter[str] = Counter()
         self._fetched: set[str] = set()
-        self._waiting: set[bytes] = set()
         self._strange = 0
         self._reason: str | None = None
         self._signals: set[int] = set()
@@ -116,7 +112,7 @@ class Door:
             signal.signal(number, lambda number, frame: self._signals.add(number))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._base = _resident()
-        self._checked = self._replayed = self._beaten = self._tried = 0.0
+        self._checked = self._beaten = self._tried = 0.0
 
     def run(self) -> int:
         """Until SIGTERM. SIGHUP: keys are read anew."""
@@ -149,26 +145,27 @@ class Door:
         if now >= self._beaten + max(1.0, self._options.interval):
             self._beaten = now
             self._beat()
-        if self._waiting and now >= self._replayed + _REPLAY_S:
-            self._replay(now)
         sources: list[tuple[Any, int]] = [(self._inward, zmq.POLLIN), (self._wake, zmq.POLLIN)]
         sources += [(self._publisher.socket, zmq.POLLIN)]
+        until = _CHECK_S
         if self._outward is not None:
-            sources.append((self._outward, zmq.POLLIN))
+            sources.append((self._outward.socket, zmq.POLLIN))
+            until = min(until, _CHECK_S if (due := self._outward.due(now)) is None else due)
         if self._gate is not None:
             sources.append((self._gate.socket, zmq.POLLIN))
-        until = _REPLAY_S if self._waiting else _CHECK_S
-        events = {source for source, _ in zmq_poll(sources, int(until * 1000))}
+        events = {source for source, _ in zmq_poll(sources, int(until * 1000) + 1)}
         if self._wake in events:
             os.read(self._wake, 512)
         if self._publisher.socket in events:
             self._publisher.on_readable()
         if self._gate is not None:
             self._gate.answer()
-        if self._outward is not None and self._outward in events:
+        if self._outward is not None and self._outward.socket in events:
             self._listen(self._outward)
         if self._inward in events:
             self._forward()
+        if self._outward is not None:
+            self._outward.replay(time.monotonic())
 
     # Who may come
 
@@ -209,17 +206,15 @@ class Door:
             socket.close(0)
             self._trouble(f"can't listen: {error.strerror}")
             return
-        self._outward = socket
+        self._outward = Outlet(socket, self._last)
         self._reason = "insecure: no keys" if self._gate is None and self._options.insecure else None
 
     def _close(self) -> None:
         if self._outward is not None:
-            self._outward.close(0)
+            self._outward.socket.close(0)
+            self._strange += self._outward.strange
             self._outward = None
             self._tried = 0.0
-        self._prefixes.clear()
-        self._counts.clear()
-        self._waiting.clear()
         self._fetch()
 
     def _throw_out(self, name: str, why: str) -> None:
@@ -246,33 +241,15 @@ class Door:
 
     # Frames
 
-    def _listen(self, outward: Socket) -> None:
-        """Takes in who subscribed to what, and who no longer does."""
-        while True:
-            try:
-                frame = outward.recv(zmq.DONTWAIT, copy=False)
-            except zmq.Again:
-                break
-            request = frame.bytes
-            prefix = request[1:]
-            if request[:1] == b"\x00":
-                if (name := self._prefixes.pop(prefix, None)) is not None:
-                    self._counts[name] -= 1
-            elif request[:1] == b"\x01":
-                self._waiting.add(prefix)
-                if prefix not in self._prefixes:
-                    name = self._prefixes[prefix] = _user(frame)
-                    self._counts[name] += 1
-                    if self._counts[name] > _MOST_PREFIXES:
-                        self._throw_out(name, f"subscribes to more than {_MOST_PREFIXES} things")
-                        return
-            else:
-                self._strange += 1
+    def _listen(self, outward: Outlet) -> None:
+        greedy = outward.listen(_MOST_PREFIXES)
+        if greedy is not None:
+            self._throw_out(greedy, f"subscribes to more than {_MOST_PREFIXES} things")
         self._fetch()
 
     def _fetch(self) -> None:
         """Subscribes inward to the kinds that somebody wants now, and to no others."""
-        wanted = {kind for kind in ASKED if any(_overlap(f"{kind}/".encode(), prefix) for prefix in self._prefixes)}
+        wanted = self._outward.wanted() if self._outward is not None else set()
         for kind in wanted - self._fetched:
             self._inward.set(zmq.SUBSCRIBE, f"{kind}/".encode())
         for kind in self._fetched - wanted:
@@ -286,46 +263,26 @@ class Door:
             if len(frames) == 2:
                 self._last.put(frames, now)
                 if self._outward is not None:
-                    send(self._outward, frames)
-
-    def _replay(self, now: float) -> None:
-        """What was said last, to who has just subscribed; all readers see it again, so it is done for many at once."""
-        self._replayed = now
-        waiting, self._waiting = self._waiting, set()
-        if self._outward is not None:
-            for frames in self._last.matching(waiting, now):
-                send(self._outward, frames)
+                    self._outward.send(frames)
 
     def _beat(self) -> None:
-        gate = self._gate
+        gate, outward = self._gate, self._outward
         status = Status(
             actor="door",
             state="degraded" if self._reason else "running",
             pid=os.getpid(),
             interval=self._options.interval,
-            drops=self._strange,
+            drops=self._strange + (outward.strange if outward else 0),
             reason=self._reason,
             info={
                 "address": self._options.address,
                 "trusted": len(gate.trusted) if gate else None,
                 "admitted": gate.admitted if gate else None,
                 "refused": gate.refused if gate else None,
-                "subscriptions": len(self._prefixes),
+                "subscriptions": len(outward.prefixes) if outward else 0,
             },
         )
         self._publisher.publish(topics.STATUS, "door", 0, status)
-
-
-def _overlap(one: bytes, other: bytes) -> bool:
-    return one.startswith(other) or other.startswith(one)
-
-
-def _user(frame: Any) -> str:
-    """The name of who sent it, as the gate gave it; empty without keys."""
-    try:
-        return str(frame.get("User-Id"))
-    except zmq.ZMQError:
-        return ""
 
 
 def _resident() -> int:
@@ -335,12 +292,15 @@ def _resident() -> int:
 
 def say(text: str) -> None:
     """One line for the log."""
-    sys.stderr.write(f"proxtopd: {text}\n")
+    sys.stderr.write(f"proxtop: {text}\n")
     sys.stderr.flush()
 
 
 def run(options: DoorOptions) -> int:
-    """Serves until SIGTERM."""
+    """Serves until SIGTERM; 2 where it may not."""
+    if (exposed := options.exposed()) is not None:
+        say(exposed)
+        return 2
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return Door(options, say).run()

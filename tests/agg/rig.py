@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from proxtop.bus.curve import Joining
 from proxtop.bus.keys import Pair
 from proxtop.bus.sockets import Context, Publisher, Subscriber
 from proxtop.model import Message, Payload, Snapshot, Status, Table
-from tests.faults.rig import PATIENCE_S, eventually
+from tests.faults.rig import PATIENCE_S, PROXTOP, eventually
 
 _BROKER = """
 import sys
@@ -205,6 +206,62 @@ class Net(contextlib.ExitStack):
         reader = Reader(address, secure, prefixes)
         self.callback(reader.close)
         return reader
+
+
+class Cluster:
+    """Hosts, each a bus with a door, and an aggregator that listens to them."""
+
+    def __init__(self, net: Net, *nodes: str, lost: float = 2, **more: Any) -> None:
+        self.net = net
+        self.own = net.pair("agg1", trusted=True)
+        self.path = net.folder / "agg.toml"
+        self.directory = net.folder / "agg"
+        self.buses: dict[str, Bus] = {}
+        self.doors: dict[str, Process] = {}
+        self.addresses: dict[str, str] = {}
+        self.keys: dict[str, Pair] = {}
+        for node in nodes:
+            self.add(node)
+        self.lost = lost
+        self.more = more
+        self.configure()
+        self.agg = self.start()
+
+    def add(self, node: str) -> None:
+        """A host more."""
+        self.keys[node] = self.net.pair(node)
+        self.buses[node] = self.net.bus(node)
+        self.doors[node], self.addresses[node] = self.net.door(self.buses[node])
+
+    def configure(self, *nodes: str, **keys_of: bytes) -> None:
+        """Writes agg.toml: these hosts, by default all; with other keys than they have for those named."""
+        lines = ['name = "agg1"', f'directory = "{self.directory}"', f'key = "{self.net.folder}/agg1.key"']
+        lines += [f"[intervals]\nlost = {self.lost}", *self.more.values()]
+        for node in nodes or self.buses:
+            key = keys_of.get(node, self.keys[node].public).decode()
+            lines += ["[[hypervisors]]", f'node = "{node}"', f'address = "{self.addresses[node]}"', f'key = "{key}"']
+        self.path.write_text("\n".join(lines) + "\n")
+
+    def start(self) -> Process:
+        """The aggregator."""
+        agg = Process([str(PROXTOP.with_name("proxtop-agg")), "run", f"--config={self.path}"])
+        self.net.callback(agg.close)
+        return agg
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of proxtop-agg."""
+        command = [str(PROXTOP.with_name("proxtop-agg")), *words, f"--config={self.path}"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+
+    def reader(self, *prefixes: bytes) -> Reader:
+        """A reader of the aggregator's own bus."""
+        return self.net.reader(endpoints.subscribe(str(self.directory)), None, prefixes or (b"snapshot/", b"status/"))
+
+    def publish(self, *nodes: str) -> None:
+        """A snapshot of each host, or of these."""
+        cycle = time.time_ns() // 500_000_000 * 500
+        for node in nodes or self.buses:
+            self.buses[node].publish(cycle=cycle)
 
 
 def is_snapshot(message: Message) -> bool:

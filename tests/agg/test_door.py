@@ -150,6 +150,7 @@ def test_kinds_that_nobody_asked_for_stay_inside_and_sources_always_do(house: Ho
 
     inventory.until("an inventory", lambda message: message.kind == topics.INVENTORY, publish)
     everything.until("a sample", lambda message: message.kind == topics.SAMPLE, publish)
+    everything.until("a snapshot", is_snapshot, publish)
     for reader in (everything, inventory):
         seen |= {message.kind for message in reader.take()}
     assert seen - {topics.STATUS} == {topics.INVENTORY, topics.SAMPLE, topics.SNAPSHOT}
@@ -242,6 +243,13 @@ def test_without_keys_it_stays_on_this_machine_unless_told_so_and_says_so(net: N
     assert "insecure" in door.said("anybody who reaches it reads this bus")
     reader = net.reader(address)
     assert reader.until("a snapshot", is_snapshot, bus.publish)
+
+
+def test_a_door_to_the_network_without_keys_does_not_open(net: Net) -> None:
+    bus = net.bus()
+    door, _ = net.door(bus, key=None, trusted=None, address=f"tcp://0.0.0.0:{free_port()}")
+    assert "without keys" in door.said("door")
+    assert door.popen.wait(10) == 2
 
 
 @pytest.mark.parametrize(

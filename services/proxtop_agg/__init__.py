@@ -1,0 +1,1 @@
+"""proxtop-agg: many hypervisors in, one bus of the same shape out."""
