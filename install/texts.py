@@ -13,7 +13,7 @@ import sys
 from install import completions, manual
 from install.helptext import HelpText, parse
 
-PARTS = {"proxtop": ("keys",)}
+PARTS = {"proxtop": ("keys",), "proxprofiler": ("predict", "compare", "plan", "plot")}
 """Commands of commands that have a --help of their own."""
 
 

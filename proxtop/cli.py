@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from proxtop.attach import PrivateFleet
     from proxtop.bus.sockets import Secure
     from proxtop.model import Snapshot, Stamp
+    from proxtop.printers import Printer
     from proxtop.stream import Recomputed, Snapshots
+    from proxtop.view import View
+
+Make = Callable[["View", float], "Printer"]
+"""Makes a printer of what is asked for and the seconds between two cycles."""
 
 _STATUS_WAIT_S = 2.0
 _SILENCE_S = 5.0
@@ -32,18 +37,23 @@ _FLUSH_TURN_S = 0.1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs proxtop; returns the exit status: 0, 2 for what the user can mend in the call, 1 for a failure later."""
-    _open_standard_files()
+    open_standard_files()
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["keys"]:
         from proxtop import keys
 
         return keys.main(words[1:])
-    options = parse(words)
+    return run(parse(words))
+
+
+def run(options: Options, make: Make | None = None) -> int:
+    """Runs what the options ask for, with the printer that `make` makes where it is not to be one of proxtop's own;
+    returns the exit status."""
     stop = _Signals()
     from proxtop.attach import AttachError
 
     try:
-        return _Client(options, stop).run()
+        return _Client(options, stop, make).run()
     except AttachError as error:
         _say(str(error))
         return error.status
@@ -51,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _open_standard_files() -> None:
+def open_standard_files() -> None:
     """Where who started us had closed one, there is nothing, instead of what we open next."""
     for number in (0, 1, 2):
         try:
@@ -95,9 +105,10 @@ class _Signals:
 class _Client:
     """One run: a bus, a view, a printer and an output."""
 
-    def __init__(self, options: Options, stop: _Signals) -> None:
+    def __init__(self, options: Options, stop: _Signals, make: Make | None) -> None:
         self._options = options
         self._stop = stop
+        self._make = make
         self._notes: set[str] = set()
         self._opening: str | None = None
 
@@ -107,12 +118,14 @@ class _Client:
             return self._show()
         with contextlib.ExitStack() as stack:
             bus = self._attach(stack)
-            return _Loop(self._options, self._stop, bus, stack, self._note, self._announce).run()
+            return _Loop(self._options, self._stop, bus, stack, self._make, self._note, self._announce).run()
 
     @property
     def _screen(self) -> bool:
         """Whether the screen was asked for: by name, or by a terminal where no printer is named."""
         options = self._options
+        if self._make is not None:
+            return False
         if options.printer is None:
             return options.output == "stdout" and _on_terminal() and os.environ.get("TERM", "dumb") != "dumb"
         if options.printer not in ("ncurses", "tui"):
@@ -285,6 +298,7 @@ class _Loop:
         stop: _Signals,
         bus: _Bus,
         stack: contextlib.ExitStack,
+        make: Make | None,
         note: Callable[[str], None],
         announce: Callable[[str | None], None],
     ) -> None:
@@ -306,7 +320,8 @@ class _Loop:
         self._starting = bus.fleet is not None
         self._view = View.of(options)
         name = options.printer or "text"
-        self._printer = printers.create(name, self._view)
+        interval = options.frequency if bus.recompute is not None or bus.interval is None else bus.interval
+        self._printer = printers.create(name, self._view) if make is None else make(self._view, interval)
         self._output = outputs.create(options)
         stack.callback(self._output.close)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -338,6 +353,7 @@ class _Loop:
             while self._left and self._stop.number is None:
                 self._turn()
             if self._stop.number is None:
+                self._output.offer(self._printer.end(), self._printer.header())
                 self._deliver()
         except SinkClosed:
             return 0

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -20,12 +20,7 @@ CONNECTORS = ("proxmox", "libvirt", "qemu")
 MIN_FREQUENCY = 0.2
 MAX_FREQUENCY = 86400.0
 
-HELP = """\
-Usage:
-  proxtop [OPTIONS]
-
-Watches virtual machines on KVM and Proxmox VE from the hypervisor.
-
+APPLICATION = """\
 Application Options:
   -v, --version        Show version
   -f, --frequency=     Frequency (in seconds) for collecting metrics, from 0.2 (default: 2)
@@ -39,7 +34,9 @@ Application Options:
       --key=           With --bus=tcp://…: the file of our own keys (proxtop keys new)
       --server-key=    With --bus=tcp://…: the other end's public key, or a file with it
       --insecure       With --bus=tcp://…: no keys, though it is not on this machine
+"""
 
+COLLECTING = """\
 Hypervisor Selection:
       --proxmox        Force Proxmox VE connector (auto-detected by default)
       --libvirt        Force libvirt connector (auto-detected by default)
@@ -53,7 +50,16 @@ Collectors (default: cpu, mem, disk, net, io):
       --io             Enable I/O metrics (requires root)
       --pressure       Enable PSI metrics (requires kernel 4.20+)
       --host           Enable host identification metrics
+"""
 
+HELP = f"""\
+Usage:
+  proxtop [OPTIONS]
+
+Watches virtual machines on KVM and Proxmox VE from the hypervisor.
+
+{APPLICATION}
+{COLLECTING}
 Output:
   -p, --printer=       Output format: ncurses (or tui), text, json, csv, prometheus
                        (default: ncurses on a terminal, else text)
@@ -102,7 +108,7 @@ class OptionError(ValueError):
 
 def parse(argv: Sequence[str]) -> Options:
     """The options of a command line (without the program's name); exits with 2 on a wrong one, 0 after -h and -v."""
-    parser = _parser()
+    parser = parser_of("proxtop")
     given = parser.parse_args(argv)
     if given.help:
         sys.stdout.write(HELP)
@@ -110,6 +116,11 @@ def parse(argv: Sequence[str]) -> Options:
     if given.version:
         sys.stdout.write(f"proxtop {__version__}\n")
         parser.exit(0)
+    return options_of(parser, given)
+
+
+def options_of(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Options:
+    """The options among what a parser of `parser_of` has read; a wrong one is the parser's error."""
     try:
         for value in (value for value in vars(given).values() if isinstance(value, str)):
             value.encode()
@@ -133,13 +144,23 @@ def host_port(target: str) -> tuple[str, int]:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
-        self.exit(2, f"proxtop: {line}\n" if ";" in line else f"proxtop: {line}; see proxtop --help\n")
+        name = self.prog
+        self.exit(2, f"{name}: {line}\n" if ";" in line else f"{name}: {line}; see {name} --help\n")
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="proxtop", add_help=False, allow_abbrev=False)
+def parser_of(program: str, without: Collection[str] = ()) -> argparse.ArgumentParser:
+    """A parser of all options of proxtop but some, for a program that has more of its own: an error is one line and
+    status 2."""
+    parser = _Parser(prog=program, add_help=False, allow_abbrev=False)
+
+    def add(flags: Sequence[str], action: str) -> None:
+        if flags[-1] in without:
+            parser.set_defaults(**{flags[-1].removeprefix("--"): None})
+        else:
+            parser.add_argument(*flags, action=action)
+
     for flags in (("-h", "--help"), ("-v", "--version"), ("--verbose",), ("-H", "--human"), ("--insecure",)):
-        parser.add_argument(*flags, action="store_true")
+        add(flags, "store_true")
     for flags in (
         ("-f", "--frequency"),
         ("-r", "--runs"),
@@ -154,9 +175,9 @@ def _parser() -> _Parser:
         ("-o", "--output"),
         ("--target",),
     ):
-        parser.add_argument(*flags)
+        add(flags, "store")
     for name in ("--vm", "--netdev", "--storedev"):
-        parser.add_argument(name, action="append")
+        add((name,), "append")
     for name in CONNECTORS:
         parser.add_argument(f"--{name}", action="append_const", const=name, dest="connectors")
     for name, family in catalog.FAMILIES.items():
@@ -196,7 +217,7 @@ def _checked(given: argparse.Namespace) -> Options:
         vms=_list("--vm", given.vm),
         netdev=_list("--netdev", given.netdev),
         storedev=_list("--storedev", given.storedev),
-        human=given.human,
+        human=bool(given.human),
     )
 
 

@@ -36,6 +36,10 @@ class Printer(ABC):
         """The same record in pieces of at most `limit` bytes, each of whole lines; a longer line is a piece alone."""
         return packed(self.lines(self.select(snapshot), stamp, samples), limit)
 
+    def end(self) -> bytes:
+        """What is to come after the last cycle of a run."""
+        return b""
+
     def select(self, snapshot: Snapshot) -> Selection:
         """What is shown of a snapshot."""
         selection = self.view.select(snapshot)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-MONDAY = 4 * 86400.0
+_DAY_S = 86400.0
+MONDAY = 4 * _DAY_S
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,14 @@ class Periods:
             leaf, child = divmod(leaf, size)
             found.append(child)
         return tuple(reversed(found))
+
+    def label(self, leaf: int) -> str:
+        """When a leaf begins, in words: Tue 14:00 UTC in a tree that repeats each week, 14:00 UTC in one of a day, its
+        path in any other."""
+        minutes = round(leaf * self.leaf_s / 60)
+        clock = f"{minutes // 60 % 24:02}:{minutes % 60:02} UTC"
+        if abs(self.span_s - 7 * _DAY_S) < 1:
+            return f"{_DAYS[minutes // 1440]} {clock}"
+        if abs(self.span_s - _DAY_S) < 1:
+            return clock
+        return "leaf " + ".".join(map(str, self.path(leaf)))

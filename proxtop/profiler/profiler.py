@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from collections.abc import Set as AbstractSet
 
 from proxtop.model import Snapshot
 from proxtop.profiler.metrics import measures, readings
@@ -12,12 +13,12 @@ from proxtop.profiler.settings import Settings
 FORGET_S = 3600.0
 """Seconds after which a VM that does not come by any more is let go."""
 
-Recall = Callable[[str], Profile | None]
+Recall = Callable[[str, Settings], Profile | None]
 
 
 class Profiler:
     """The profiles of all VMs that were seen of late, by UUID. `recall` finds the profile of a VM that was known
-    earlier; `families` are those whose metrics are profiled, `wanted` says which VMs."""
+    earlier; `families` are those whose metrics are profiled."""
 
     def __init__(
         self,
@@ -25,19 +26,18 @@ class Profiler:
         families: Collection[str],
         *,
         recall: Recall | None = None,
-        wanted: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.settings = settings
         self.profiles: dict[str, Profile] = {}
         self._measures = measures(families)
         self._recall = recall
-        self._wanted = wanted
 
-    def feed(self, node: str, time: float, snapshot: Snapshot) -> list[Profile]:
-        """Takes a cycle of a host; the profiles that have a new state now."""
+    def feed(self, node: str, time: float, snapshot: Snapshot, wanted: AbstractSet[str] | None = None) -> list[Profile]:
+        """Takes a cycle of a host, of all its VMs or of those whose UUIDs are wanted; the profiles that have a new
+        state now."""
         stepped = []
         for reading in readings(snapshot, self._measures, bounds=self.settings.fixedbound):
-            if self._wanted is not None and not self._wanted(reading.uuid, reading.name):
+            if wanted is not None and reading.uuid not in wanted:
                 continue
             profile = self.profiles.get(reading.uuid)
             if profile is None:
@@ -50,7 +50,7 @@ class Profiler:
         return stepped
 
     def _opened(self, uuid: str) -> Profile:
-        known = self._recall(uuid) if self._recall is not None else None
+        known = self._recall(uuid, self.settings) if self._recall is not None else None
         return known if known is not None else Profile(uuid, self.settings)
 
     def gone(self, now: float) -> list[Profile]:

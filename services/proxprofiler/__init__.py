@@ -1,0 +1,1 @@
+"""proxprofiler: statistical profiles of VMs, and what they foretell."""
