@@ -97,6 +97,7 @@ class Joiner:
             cycle.readings[sample.family] = (stamp.epoch, reading)
             return
         self.late += 1
+        member.missed = 0  # it lives: it is waited for again
         if stamp.mono > member.before.mono:
             member.epoch, member.before = stamp.epoch, reading
 

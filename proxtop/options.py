@@ -14,7 +14,8 @@ from typing import NoReturn
 from proxtop import __version__, catalog
 from proxtop.bus import endpoints
 
-PRINTERS = ("ncurses", "tui", "text", "json", "csv", "prometheus")
+RECORD_PRINTERS = ("text", "json", "csv", "prometheus")
+PRINTERS = ("ncurses", "tui", *RECORD_PRINTERS)
 OUTPUTS = ("stdout", "file", "tcp", "udp")
 CONNECTORS = ("proxmox", "libvirt", "qemu")
 MIN_FREQUENCY = 0.2
@@ -131,6 +132,11 @@ def options_of(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Op
         parser.error(str(error))
 
 
+def of(argv: Sequence[str]) -> Options:
+    """The options of words whose names are known to be right; OptionError for a wrong value."""
+    return _checked(parser_of("proxtop").parse_args(argv))
+
+
 def host_port(target: str) -> tuple[str, int]:
     """(host, port) of 'host:port' or '[IPv6]:port'; OptionError for anything else."""
     match = re.fullmatch(
@@ -204,7 +210,7 @@ def _checked(given: argparse.Namespace) -> Options:
         connection=given.connection,
         procfs=procfs if given.bus else _proc(procfs),
         sysfs=_sys(given.sysfs) if given.sysfs else "/sys" if procfs == "/proc" else None,
-        node=_node(given.node),
+        node=node(given.node) if given.node is not None else None,
         verbose=given.verbose,
         bus=bus,
         key=given.key,
@@ -283,8 +289,9 @@ def _is_directory(path: str) -> bool:
     return os.access(f"{path}/.", os.F_OK)
 
 
-def _node(name: str | None) -> str | None:
-    if name is not None and (not name or "/" in name or not name.isprintable() or len(name.encode()) > 255):
+def node(name: str) -> str:
+    """The name of a host; OptionError for what can't be one."""
+    if not name or "/" in name or not name.isprintable() or len(name.encode()) > 255:
         raise OptionError(f"--node: {name!r} is not a host name; give one without '/' and control characters")
     return name
 

@@ -39,6 +39,16 @@ def parse_tcp(uri: str, option: str) -> str:
     raise EndpointError(f"{option} {uri}: not an address in a network; use tcp://host:port")
 
 
+def own(directory: str) -> str:
+    """The directory of the proxtopd that serves that bus: beside it, since workers may write in the bus's own."""
+    return f"{directory}d"
+
+
+def control(directory: str) -> str:
+    """The path of the socket that controls the fleet on that bus; who may connect may control."""
+    return f"{own(directory)}/control.sock"
+
+
 def parse(uri: str) -> str:
     """The URI of a bus, checked: ipc:///path or tcp://host:port; a path alone is a bus directory or its socket."""
     if uri.startswith("/"):

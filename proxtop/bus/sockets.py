@@ -103,18 +103,23 @@ class Publisher:
     """The publishing end of one actor: stamps frames, counts what it could not send.
 
     It is an XPUB that connects to the broker: the broker's subscription arrives first, so a frame sent after it is not
-    lost; frames before it are kept, the last of each topic.
+    lost. The last frame of each topic is kept and sent at each subscription: what came before it, and what a broker
+    that was started again has lost. Readers that saw it drop it as a replay.
     """
 
     def __init__(self, context: Sockets, endpoint: str, node: str) -> None:
         self.socket = bounded(context.socket(zmq.XPUB))
         self.socket.set(zmq.XPUB_NODROP, 1)
+        self.socket.set(
+            zmq.XPUB_VERBOSE, 1
+        )  # the pipe outlives a broker, and the next one's subscription is no new one
         self.socket.connect(endpoint)
         self.node = node
         self.epoch = time.time_ns()
         self.drops = 0
         self._seq: dict[tuple[str, str], int] = {}
-        self._early: dict[bytes, list[bytes]] = {}
+        self._last: dict[bytes, list[bytes]] = {}
+        self._unsent: set[bytes] = set()
         self._ids = IdsWriter()
         self._connected = False
 
@@ -127,11 +132,13 @@ class Publisher:
         frames = encode(kind, part, stamp, body, self._ids)
         if not self._connected:
             self.on_readable()
+        topic = frames[0]
+        self._last[topic] = frames
         if self._connected:
             self._send(frames)
         else:
-            self.drops += frames[0] in self._early
-            self._early[frames[0]] = frames
+            self.drops += topic in self._unsent
+            self._unsent.add(topic)
 
     def _send(self, frames: list[bytes]) -> None:
         if len(frames[1]) > MAX_BYTES:
@@ -143,15 +150,16 @@ class Publisher:
             self.drops += 1
 
     def on_readable(self) -> None:
-        """Takes the broker's subscription; sends what waited for it."""
+        """Takes the broker's subscription; sends what it may not have."""
+        subscribed = False
         while True:
             try:
-                self._connected = self.socket.recv(zmq.DONTWAIT)[:1] == b"\x01"
+                subscribed = self._connected = self.socket.recv(zmq.DONTWAIT)[:1] == b"\x01"
             except zmq.Again:
                 break
-        if self._connected and self._early:
-            waiting, self._early = list(self._early.values()), {}
-            for frames in waiting:
+        if subscribed:
+            self._unsent.clear()
+            for frames in self._last.values():
                 self._send(frames)
 
     def close(self, linger_ms: int = 0) -> None:

@@ -107,6 +107,11 @@ class Output:
         return self._gone
 
     @property
+    def failing(self) -> bool:
+        """Whether the sink takes nothing just now."""
+        return self._failing
+
+    @property
     def closed(self) -> bool:
         """Whether it takes no more: closed by us, or stdout's reader went away."""
         return self._closed
@@ -269,15 +274,15 @@ class Output:
         return f"{self._sink.name}: takes too little; the oldest cycles are dropped"
 
 
-def create(options: Options) -> Output:
+def create(options: Options, report: Callable[[str], None] = say) -> Output:
     """The output that the options ask for. A Prometheus file is replaced whole each cycle, any other appended to."""
     if options.output == "stdout" or options.target is None:
-        return Output(StreamSink(1, "stdout"))
+        return Output(StreamSink(1, "stdout"), report=report)
     if options.output == "file":
         if options.printer == "prometheus":
-            return Output(ReplaceSink(options.target), max_records=1)
-        return Output(FileSink(options.target))
+            return Output(ReplaceSink(options.target), max_records=1, report=report)
+        return Output(FileSink(options.target), report=report)
     host, port = host_port(options.target)
     if options.output == "tcp":
-        return Output(TcpSink(host, port))
-    return Output(UdpSink(host, port), limit=DATAGRAM_LIMIT)
+        return Output(TcpSink(host, port), report=report)
+    return Output(UdpSink(host, port), limit=DATAGRAM_LIMIT, report=report)

@@ -36,7 +36,8 @@ class Stop(Exception):
 
 
 class Actor:
-    """A worker on the bus. It knows topics, never processes, and any of them can vanish at any moment."""
+    """A worker on the bus. It knows topics, never processes, and any of them can vanish at any moment. `given_up`
+    counts what it could not bring to where it belongs."""
 
     def __init__(self, name: str, setup: Setup, subscribe: Sequence[str] = ()) -> None:
         self.name = name
@@ -44,6 +45,7 @@ class Actor:
         self.grid = Grid(setup.interval)
         self.reason: str | None = None
         self.info: Mapping[str, Value] = {}
+        self.given_up = 0
         self.cycle = 0
         self._context = Context()
         self.publisher = Publisher(self._context, endpoints.publish(setup.directory), setup.node)
@@ -90,6 +92,15 @@ class Actor:
         self._watched[descriptor] = callback
         self._sources.append((descriptor, zmq.POLLIN))
 
+    def watches(self, descriptor: int) -> bool:
+        """Whether it is being waited for."""
+        return descriptor in self._watched
+
+    def unwatch(self, descriptor: int) -> None:
+        """Calls back for it no more; before the descriptor is closed."""
+        del self._watched[descriptor]
+        self._sources = [entry for entry in self._sources if entry[0] != descriptor]
+
     def at(self, mono: float, callback: Callback) -> None:
         """Calls back once, at that monotonic second."""
         self._count += 1
@@ -112,7 +123,7 @@ class Actor:
         """(reason, frames dropped, frames lost)"""
         subscriber = self.subscriber
         drops, lost = (subscriber.drops, subscriber.tracker.lost) if subscriber else (0, 0)
-        return self.reason, self.publisher.drops + drops, lost
+        return self.reason, self.publisher.drops + drops + self.given_up, lost
 
     def beat(self) -> None:
         """Publishes the heartbeat."""

@@ -119,11 +119,11 @@ class Collector:
         self.actor.publish(topics.SAMPLE, self.family, cycle, sample, mono=mono)
 
 
-def run(family: str, setup: Setup) -> int:
-    """Collects one family until SIGTERM."""
-    parts = SOURCES.get(family, ())
+def serve(name: str, setup: Setup) -> int:
+    """Collects the family of that name until SIGTERM."""
+    parts = SOURCES.get(name, ())
     wanted = [f"{topics.SOURCE}/{setup.node}/{part}" for part in parts if part != DOMAINS]
-    with Actor(family, setup, [f"{topics.INVENTORY}/{setup.node}/", *wanted]) as actor:
-        collector = Collector(family, actor)
+    with Actor(name, setup, [f"{topics.INVENTORY}/{setup.node}/", *wanted]) as actor:
+        collector = Collector(name, actor)
         actor.run({topics.INVENTORY: collector.on_inventory, topics.SOURCE: collector.on_source})
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +25,8 @@ LEAD = 0.15
 """The fraction of the interval before a cycle at which the connector looks for changes."""
 
 _MAX_LEAD_S = 0.25
-_RETRY_S = 1.0
+_AGAIN_S = 2.0
+"""How long a patient worker waits before it tries to reach the hypervisor again."""
 
 
 class Reader:
@@ -110,9 +112,32 @@ class Reader:
                 self._put(cycle, Statistics(name, EMPTY, self._grid.interval, prime=prime))
 
 
+def serve(name: str, setup: Setup) -> int:
+    """Serves until SIGTERM; until the hypervisor answers there are no VMs, and the reason."""
+    with Actor(name, setup) as actor:
+        connector = _reached(actor, setup)
+        if connector is not None:
+            _read(actor, connector, setup)
+    return 0
+
+
 def run(setup: Setup, report: Callable[[str | None], None]) -> int:
     """Serves until SIGTERM. `report` is told once whether the hypervisor answered: None, or the one line that says
     why not; then the exit status is 2."""
+    try:
+        connector = _made(setup)
+        connector.open()
+    except ConnectorError as error:
+        report(str(error))
+        return 2
+    report(None)
+    with Actor("connector", setup) as actor:
+        _read(actor, connector, setup)
+    return 0
+
+
+def _made(setup: Setup) -> Connector:
+    """The connector that was asked for or that fits the host."""
     settings = connectors.Settings(
         uri=setup.uri,
         uri_given=setup.uri_given,
@@ -122,42 +147,63 @@ def run(setup: Setup, report: Callable[[str | None], None]) -> int:
         root=setup.root,
         interval=setup.interval,
     )
-    try:
-        name = setup.connector or connectors.detect(settings)
-        connector = connectors.create(name, settings)
-        connector.open()
-    except ConnectorError as error:
-        report(str(error))
-        return 2
-    report(None)
+    return connectors.create(setup.connector or connectors.detect(settings), settings)
+
+
+def _reached(actor: Actor, setup: Setup) -> Connector | None:
+    """The connector once the hypervisor answers; until then the host has no VMs. None after SIGTERM."""
+    found: Connector | None = None
+
+    def attempt() -> None:
+        nonlocal found
+        connector = _made(setup)  # anew each time: the hypervisor may only just be starting
+        try:
+            connector.open()
+        except ConnectorError as error:
+            if actor.reason != str(error):
+                actor.reason = str(error)
+                nothing = Domains(connector.name, (), actor.reason, prime=True)
+                actor.publish(topics.SOURCE, DOMAINS, round(time.time() * 1000), nothing)
+                actor.beat()
+            actor.at(time.monotonic() + _AGAIN_S, attempt)
+        else:
+            found = connector
+            raise Stop
+
+    actor.at(0.0, attempt)
+    actor.run({})
+    return found
+
+
+def _read(actor: Actor, connector: Connector, setup: Setup) -> None:
+    """Publishes what the connector's thread reads, until SIGTERM."""
     settle()
-    with Actor("connector", setup) as actor:
-        actor.info = {"connector": name}
-        reader = Reader(connector, setup)
-        published: Domains | None = None
+    actor.info = {"connector": connector.name}
+    reader = Reader(connector, setup)
+    published: Domains | None = None
 
-        def take() -> None:
-            nonlocal published
-            reader.drained()
-            while True:
-                try:
-                    cycle, result = reader.results.get_nowait()
-                except queue.Empty:
-                    return
-                if isinstance(result, Domains):
-                    actor.reason = result.reason
-                    if result != published:
-                        published = result
-                        actor.publish(topics.SOURCE, DOMAINS, cycle, result)
-                elif isinstance(result, Statistics):
-                    actor.publish(topics.SOURCE, result.part, cycle, result)
-                    if result.part == "block":
-                        actor.finished(cycle)
-                else:
-                    raise Stop from result
+    def take() -> None:
+        nonlocal published
+        reader.drained()
+        while True:
+            try:
+                cycle, result = reader.results.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(result, Domains):
+                actor.reason = result.reason
+                if result != published:
+                    published = result
+                    actor.publish(topics.SOURCE, DOMAINS, cycle, result)
+            elif isinstance(result, Statistics):
+                actor.publish(topics.SOURCE, result.part, cycle, result)
+                if result.part == "block":
+                    actor.finished(cycle)
+            else:
+                sys.stderr.write(f"worker connector: {type(result).__name__}: {result}\n")
+                raise Stop from result
 
-        actor.watch(reader.wake_loop, take)
-        reader.start()
-        actor.run({})
-        reader.stop()
-    return 0
+    actor.watch(reader.wake_loop, take)
+    reader.start()
+    actor.run({})
+    reader.stop()

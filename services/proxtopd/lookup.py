@@ -61,9 +61,9 @@ class Inventories:
         self._last = inventory
 
 
-def run(setup: Setup) -> int:
+def serve(name: str, setup: Setup) -> int:
     """Looks up until SIGTERM."""
-    with Actor("lookup", setup, [f"{topics.SOURCE}/{setup.node}/{DOMAINS}"]) as actor:
+    with Actor(name, setup, [f"{topics.SOURCE}/{setup.node}/{DOMAINS}"]) as actor:
         inventories = Inventories(actor)
         actor.run({topics.SOURCE: inventories.on_source})
     return 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
     """The configuration of a fleet. `interval` in seconds; `connector` None means: find out. What the user named is
-    told from what is the default: the node, another host's procfs, a libvirt."""
+    told from what is the default: the node, another host's procfs, a libvirt. `options` are the keys of proxtopd's
+    configuration that this worker sees; `trusted` has the broker let root's processes publish without a privilege."""
 
     directory: str
     node: str
@@ -24,10 +26,12 @@ class Setup:
     sysfs: str = "/sys"
     root: str = "/"
     verbose: bool = False
+    trusted: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def dump(self) -> str:
         """The same as one line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), sort_keys=True)
 
     @staticmethod
     def load(text: str) -> Setup:

@@ -19,9 +19,9 @@ def works(setup: Setup, bound: Callable[[], None], answer: Callable[[str | None]
     return {
         "broker": lambda: broker.run(setup, bound),
         "connector": lambda: connector.run(setup, answer),
-        "lookup": lambda: lookup.run(setup),
-        "aggregator": lambda: aggregator.run(setup),
-        **{name: lambda name=name: collector.run(name, setup) for name in setup.families},  # type: ignore[misc]
+        "lookup": lambda: lookup.serve("lookup", setup),
+        "aggregator": lambda: aggregator.serve("aggregator", setup),
+        **{name: lambda name=name: collector.serve(name, setup) for name in setup.families},  # type: ignore[misc]
     }
 
 

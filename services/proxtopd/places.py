@@ -1,0 +1,172 @@
+"""The two directories of a supervised fleet: the bus, which its workers own, and proxtopd's own, which they can't
+write.
+
+Root without CAP_CHOWN (the systemd unit) finds the bus's directory made; with it, or as an ordinary user, it is made
+here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+
+from proxtop.bus import endpoints
+from proxtopd.configuration import Configuration, ConfigurationError
+
+
+class Held(Exception):
+    """Another fleet uses this bus; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom workers run as; None in a fleet that runs as whoever started it."""
+
+    user: str
+    uid: int
+    group: str
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything of a fleet is."""
+
+    run: str
+    own: str
+    logs: str
+
+    @staticmethod
+    def of(configuration: Configuration) -> Places:
+        """The directories that the configuration names; logs go where systemd says, or beside the rest."""
+        own = endpoints.own(configuration.run)
+        return Places(configuration.run, own, configuration["PROXTOP_LOGS"] or _given_logs() or f"{own}/log")
+
+    @property
+    def control(self) -> str:
+        """The socket that controls the fleet."""
+        return endpoints.control(self.run)
+
+    @property
+    def supervisor(self) -> str:
+        """supervisord's socket."""
+        return f"{self.own}/supervisor.sock"
+
+    @property
+    def program(self) -> str:
+        """supervisord's generated configuration."""
+        return f"{self.own}/supervisord.conf"
+
+    def setup(self, worker: str) -> str:
+        """The file that tells a worker what to do."""
+        return f"{self.own}/setup/{worker}.json"
+
+    def log(self, worker: str) -> str:
+        """What a worker says on stderr."""
+        return f"{self.logs}/{worker}.log"
+
+
+def _given_logs() -> str:
+    return os.environ.get("LOGS_DIRECTORY", "").partition(":")[0]
+
+
+def account(configuration: Configuration) -> Account | None:
+    """The user and group of the workers; None where the caller is not root, and everything runs as the caller."""
+    if os.geteuid() != 0:
+        return None
+    user, group = configuration["PROXTOP_USER"], configuration["PROXTOP_GROUP"]
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigurationError(
+            f"PROXTOP_USER: there is no user {user!r}; create it (adduser --system --group {user}) or name another"
+        ) from None
+    return Account(user, entry.pw_uid, group, group_id("PROXTOP_GROUP", group))
+
+
+def group_id(key: str, name: str) -> int:
+    """The id of a group that the configuration names."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigurationError(
+            f"{key}: there is no group {name!r}; create it (addgroup --system {name}) or name another"
+        ) from None
+
+
+def prepare(places: Places, account: Account | None) -> None:
+    """Makes the directories. ConfigurationError says what is in the way."""
+    try:
+        _own(places)
+        _bus(places.run, account)
+    except OSError as error:
+        path = error.filename or places.run
+        raise ConfigurationError(f"{path}: {error.strerror}; proxtopd needs this directory") from None
+
+
+def _own(places: Places) -> None:
+    for path in (places.own, f"{places.own}/setup"):
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        found = os.stat(path, follow_symlinks=False)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise ConfigurationError(f"{path}: belongs to somebody else or others may write there; remove it")
+    os.makedirs(places.logs, mode=0o750, exist_ok=True)
+    link = f"{places.own}/log"  # where `proxtopd logs` looks
+    if os.path.islink(link):
+        os.unlink(link)
+    if places.logs != link and not os.path.isdir(link):
+        os.symlink(places.logs, link)
+
+
+def _bus(path: str, account: Account | None) -> None:
+    uid, gid = (account.uid, account.gid) if account else (os.geteuid(), os.getegid())
+    mode = 0o750 if account else 0o700
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, mode)
+    found = os.stat(path, follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigurationError(f"{path}: is no directory; PROXTOP_RUN names the directory of the bus")
+    if (found.st_uid, found.st_gid) != (uid, gid):
+        _empty(path)
+        try:
+            os.chown(path, uid, gid)
+        except OSError:
+            raise ConfigurationError(
+                f"{path}: belongs to {found.st_uid}:{found.st_gid}, not to {uid}:{gid}; "
+                f"install -d -o {uid} -g {gid} -m {mode:o} {path}, or remove it"
+            ) from None
+        found = os.stat(path, follow_symlinks=False)
+    if stat.S_IMODE(found.st_mode) != mode:
+        os.chmod(path, mode)
+
+
+def _empty(path: str) -> None:
+    """Takes away the sockets that a fleet of another user left in a bus's directory."""
+    for name in ("subscribe.sock", "workers/publish.sock"):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{path}/{name}")
+    with contextlib.suppress(OSError):
+        os.rmdir(f"{path}/workers")
+
+
+def hold(places: Places) -> int:
+    """The lock of this fleet, held as long as the descriptor is open; Held names the one that has it."""
+    path = f"{places.own}/lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise Held(
+            f"{places.run}: another proxtopd (PID {owner or 'unknown'}) serves this bus; "
+            "stop it with `proxtopd stop`, or give another PROXTOP_RUN"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor

@@ -1,0 +1,142 @@
+"""supervisord as proxtopd's child, and the calls to it (XML-RPC over its Unix socket, supervisord.org/api.html)."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Sequence
+from typing import Any, cast
+
+from proxtopd.places import Places
+from proxtopd.worker import SUPERVISOR, end_with_parent
+
+CALL_S = 5.0
+"""How long supervisord may take to answer before it counts as hung."""
+
+_PARENT = "PROXTOP_PARENT"
+_END_S = 5.0
+
+
+class Unanswered(Exception):
+    """supervisord does not answer, or not in time."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=CALL_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(CALL_S)
+        self.sock.connect(self._path)
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:
+        return _Connection(self._path)
+
+
+class Supervisor:
+    """One supervisord: its process, its words, its answers."""
+
+    def __init__(self, places: Places) -> None:
+        self._path = places.supervisor
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)  # a killed one's: connecting to it would fail, not wait
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "proxtopd.supervisor", "-n", "-c", places.program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a terminal signals its foreground group: proxtopd ends the rest in order
+            env={**os.environ, _PARENT: str(os.getpid())},
+        )
+        assert self._process.stdout is not None
+        self.words = self._process.stdout.fileno()
+        os.set_blocking(self.words, False)
+        self.ended = os.pidfd_open(self._process.pid)
+        self._proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(self._path))
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def call(self, method: str, *arguments: object) -> Any:
+        """The answer to a call; xmlrpc.client.Fault where supervisord refuses, Unanswered where it does not answer."""
+        try:
+            return getattr(self._proxy.supervisor, method)(*arguments)
+        except xmlrpc.client.Fault:
+            raise
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+            raise Unanswered(f"supervisord does not answer: {error}") from None
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """What it says of each worker: pid, statename, start and stop (wall seconds)."""
+        found = cast("list[dict[str, Any]]", self.call("getAllProcessInfo"))
+        return {entry["name"]: entry for entry in found}
+
+    def heard(self) -> list[str]:
+        """The lines of its log since."""
+        try:
+            return os.read(self.words, 1 << 16).decode(errors="replace").splitlines()
+        except BlockingIOError:
+            return []
+
+    def signal(self, number: int) -> None:
+        """Sends it a signal."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)
+
+    def close(self) -> int:
+        """Ends it, and with it every worker; its exit status."""
+        self.signal(signal.SIGTERM)
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        status = self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        os.close(self.ended)
+        return status
+
+
+def wait_for(supervisor: Supervisor, patience: float) -> None:
+    """Waits until a supervisord that was just started answers; Unanswered when it does not."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            supervisor.call("getState")
+        except Unanswered:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def main(argv: Sequence[str]) -> None:
+    """Becomes supervisord; it ends when proxtopd does, however that ends."""
+    if not end_with_parent(int(os.environ.pop(_PARENT))):
+        return
+    os.environ[SUPERVISOR] = str(os.getpid())
+    from supervisor import supervisord
+
+    supervisord.main(list(argv))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,73 @@
+"""A worker of a supervised fleet, as supervisord starts it: `python -m proxtopd.worker NAME`.
+
+What it shall do stands in the file that PROXTOP_SETUP names, which belongs to whoever started the fleet. It ends when
+supervisord does, however that ends. Without that file (`proxtopd worker NAME`, in a supervisord.conf of one's own)
+it is worked out from the configuration that PROXTOP_CONFIG names, or /etc/proxtop.conf.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from proxtop.postpone import postpone
+
+SUPERVISOR = "PROXTOP_SUPERVISOR"
+"""The variable that holds the process id of the supervisord that is to be survived by nobody."""
+
+SETUP = "PROXTOP_SETUP"
+MODULE = "PROXTOP_MODULE"
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+
+
+def end_with_parent(parent: int | None) -> bool:
+    """Has the kernel kill this process when its parent ends; False where that happened already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return parent is None or os.getppid() == parent
+
+
+def _told(name: str) -> tuple[str, str]:
+    """The module of a worker and its setup."""
+    if SETUP in os.environ:
+        with open(os.environ[SETUP], encoding="utf-8") as file:
+            return os.environ[MODULE], file.read()
+    from proxtopd import configuration, programs
+
+    return programs.alone(name, configuration.read(os.environ.get("PROXTOP_CONFIG")))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the worker of that name; its exit status is 1 after a failure, which is one line on stderr."""
+    (name,) = argv
+    supervisor = os.environ.get(SUPERVISOR)
+    if not end_with_parent(int(supervisor) if supervisor else None):
+        return 0
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, f"pt-{name}".encode())
+    postpone()
+    from proxtopd.memory import settle
+    from proxtopd.setup import Setup
+
+    verbose = False
+    try:
+        path, text = _told(name)
+        setup = Setup.load(text)
+        verbose = setup.verbose
+        module = import_module(path)
+        settle()
+        status: int = module.serve(name, setup)
+    except BaseException as error:  # noqa: BLE001 - the edge of the process
+        sys.stderr.write(f"proxtopd: worker {name} failed: {type(error).__name__}: {error}\n")
+        if verbose:
+            sys.excepthook(type(error), error, error.__traceback__)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
