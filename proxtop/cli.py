@@ -156,7 +156,16 @@ class _Client:
         if found is None:
             bus = link.private(start, options.frequency)
             return app.run(options, bus, start, f"{self._unserved}; started a private fleet")
-        return app.run(options, link.Bus(found.endpoint, found.interval, secure=found.secure), start)
+        return app.run(
+            options,
+            link.Bus(
+                found.endpoint,
+                found.interval,
+                secure=found.secure,
+                node=options.node if options.bus is not None else None,
+            ),
+            start,
+        )
 
     def _note(self, text: str) -> None:
         """Says something once, and again only after something else."""
@@ -216,13 +225,19 @@ class _Client:
         options = self._options
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            found = stream.fleet_status(context, endpoint, _STATUS_WAIT_S, secure)
+            found = stream.fleet_status(context, endpoint, _STATUS_WAIT_S, secure, cluster=named)
         finally:
             context.destroy(linger=0)
         if found is None:
             self._unserved = "the fleet of this host does not answer"
             return None
         stamp, status = found
+        if status.info.get("cluster"):
+            if options.frequency not in (status.interval, Options().frequency):
+                self._note(
+                    f"the hosts on this bus have intervals of their own: --frequency={options.frequency:g} is left out"
+                )
+            return _Bus(endpoint, status.interval, None, None, secure)
         node = stamp.node if abs(options.frequency / status.interval - 1) > 1e-6 else None
         if named:
             ratio = options.frequency / status.interval
@@ -335,8 +350,9 @@ class _Loop:
         else:
             local = bus.interval if bus.endpoint.startswith("ipc:") else None
             self._snapshots = stream.Snapshots(
-                context, bus.endpoint, interval=local, counters=name == "prometheus", secure=bus.secure
-            )
+                context, bus.endpoint, interval=local, counters=name == "prometheus", secure=bus.secure,
+                node=options.node if options.bus is not None else None,
+            )  # fmt: skip
         self._poller = zmq.Poller()
         for source in (self._snapshots.subscriber.socket, stop.wake, self._output.fileno()):
             self._poller.register(source, zmq.POLLIN)
@@ -412,6 +428,12 @@ class _Loop:
             raise self._error(f"--bus {self._options.bus}: nothing came; is a proxtopd or proxtop-agg there{keys}?", 2)
         self._announce(None)
         self._note("no snapshot comes; still waiting")
+        if self._bus.secure is not None:
+            import zmq
+
+            self._poller.unregister(self._snapshots.subscriber.socket)
+            self._snapshots.subscriber.renew()
+            self._poller.register(self._snapshots.subscriber.socket, zmq.POLLIN)
 
     def _print(self, stamp: Stamp, snapshot: Snapshot) -> None:
         self._heard = time.monotonic()

@@ -29,7 +29,7 @@ Application Options:
   -c, --connection=    Connection URI to libvirt daemon (default: qemu:///system)
       --procfs=        Path to the proc filesystem (default: /proc)
       --sysfs=         Path to the sys filesystem (default: /sys; none with another --procfs)
-      --node=          Name of the host, where it is not this one
+      --node=          Name of the host, where it is not this one; with --bus that host alone
       --verbose        Enable verbose output with additional fields, and a log on stderr
       --bus=           Attach to a fleet: ipc:///run/proxtop/subscribe.sock or tcp://host:port
       --key=           With --bus=tcp://…: the file of our own keys (proxtop keys new)

@@ -15,10 +15,14 @@ from proxtop.model import Inventory, Message, Sample, Snapshot, Stamp, Status
 _STALE = 1.5
 """Intervals after which a snapshot that the broker replays is history, not news."""
 
+_CLUSTER_S = 0.25
+"""How long the heartbeat of a cluster may come after that of one of its hosts."""
+
 
 class Snapshots:
     """Snapshots as published; `interval` lets an old replay go where the publisher is on this host. With `counters`
-    the last sample of each family is kept in `samples`, for exporters."""
+    the last sample of each family is kept in `samples`, for exporters; with `heartbeats` those that came stand in
+    `heard` until somebody takes them away. `node`: of this host alone, where the bus has several."""
 
     def __init__(
         self,
@@ -28,10 +32,15 @@ class Snapshots:
         interval: float | None,
         counters: bool = False,
         secure: Secure | None = None,
+        node: str | None = None,
+        heartbeats: bool = False,
     ) -> None:
-        kinds = (topics.SNAPSHOT, topics.SAMPLE) if counters else (topics.SNAPSHOT,)
-        self.subscriber = Subscriber(context, endpoint, [f"{kind}/".encode() for kind in kinds], secure)
+        kinds = [topics.SNAPSHOT, *([topics.SAMPLE] if counters else []), *([topics.STATUS] if heartbeats else [])]
+        self.subscriber = Subscriber(
+            context, endpoint, [topics.topic(kind, node) if node else f"{kind}/".encode() for kind in kinds], secure
+        )
         self.samples: dict[str, Sample] = {}
+        self.heard: list[tuple[Stamp, Status]] = []
         self._interval = interval
 
     def take(self) -> Iterator[tuple[Stamp, Snapshot]]:
@@ -39,6 +48,8 @@ class Snapshots:
         for message in self.subscriber.drain():
             if isinstance(message.body, Sample):
                 self.samples[message.body.family] = message.body
+            elif isinstance(message.body, Status):
+                self.heard.append((message.stamp, message.body))
             elif isinstance(message.body, Snapshot) and not self._history(message.stamp):
                 yield message.stamp, message.body
 
@@ -75,6 +86,7 @@ class Recomputed:
         self._seq = 0
         self._based: set[str] = set()
         self.samples: dict[str, Sample] = {}
+        self.heard: list[tuple[Stamp, Status]] = []
 
     def take(self) -> Iterator[tuple[Stamp, Snapshot]]:
         """What has come since, oldest first."""
@@ -103,21 +115,30 @@ class Recomputed:
 
 
 def fleet_status(
-    context: Sockets, endpoint: str, patience: float, secure: Secure | None = None
+    context: Sockets, endpoint: str, patience: float, secure: Secure | None = None, *, cluster: bool = False
 ) -> tuple[Stamp, Status] | None:
     """What the fleet on that bus says of itself (its aggregator's heartbeat), None when it says nothing in time. One
-    that has just started does not know its connector yet: it is given the same time to find out."""
+    that has just started does not know its connector yet: it is given the same time to find out. Where the bus may be
+    that of many hosts (`cluster`), the heartbeat for all of them is waited for a moment, and comes first."""
     subscriber = Subscriber(context, endpoint, [f"{topics.STATUS}/".encode()], secure)
     deadline = time.monotonic() + patience
-    found = None
+    found, known = None, 0.0
     try:
         while (left := deadline - time.monotonic()) > 0:
-            if zmq_poll([(subscriber.socket, zmq.POLLIN)], int(left * 1000) + 1):
-                for message in subscriber.drain():
-                    if isinstance(message.body, Status) and message.part == "aggregator":
-                        found = message.stamp, message.body
-                        if message.body.info.get("connector") is not None:
-                            return found
+            if not zmq_poll([(subscriber.socket, zmq.POLLIN)], int(left * 1000) + 1):
+                continue
+            for message in subscriber.drain():
+                if not isinstance(message.body, Status):
+                    continue
+                if cluster and message.part == topics.CLUSTER:
+                    return message.stamp, message.body
+                if message.part == "aggregator" and (found is None or found[1].info.get("connector") is None):
+                    found = message.stamp, message.body
+            if found is not None and found[1].info.get("connector") is not None:
+                if not cluster:
+                    return found
+                known = known or time.monotonic()
+                deadline = min(deadline, known + _CLUSTER_S)
         return found
     finally:
         subscriber.close()

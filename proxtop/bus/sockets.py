@@ -17,6 +17,9 @@ from proxtop.model import Message, Payload, Stamp
 HIGH_WATER = 128
 """Frames kept per connection: ZeroMQ drops the new at the mark, so marks are small and readers drain."""
 
+FAR_HIGH_WATER = 2048
+"""The same of a bus over the network, which may carry many hosts: all of them come in one burst."""
+
 _RECONNECT_MS = 10
 _RECONNECT_MAX_MS = 1000
 _AWAY_MS = 100
@@ -173,17 +176,31 @@ class Subscriber:
     def __init__(
         self, context: Sockets, endpoint: str, prefixes: Iterable[bytes], secure: Secure | None = None
     ) -> None:
-        self.socket = bounded(context.socket(zmq.SUB))
-        if endpoint.startswith("tcp:"):
-            networked(self.socket)
-        if secure is not None:
-            secure.apply(self.socket)
-        for prefix in prefixes:
-            self.socket.set(zmq.SUBSCRIBE, prefix)
-        self.socket.connect(endpoint)
+        self._context = context
+        self._endpoint = endpoint
+        self._prefixes = tuple(prefixes)
+        self._secure = secure
+        self.socket = self._connected()
         self.tracker = Tracker()
         self.undecodable = 0
         self._ids = IdsReader()
+
+    def _connected(self) -> Socket:
+        socket = bounded(self._context.socket(zmq.SUB))
+        if self._endpoint.startswith("tcp:"):
+            networked(socket)
+            socket.set(zmq.RCVHWM, FAR_HIGH_WATER)
+        if self._secure is not None:
+            self._secure.apply(socket)
+        for prefix in self._prefixes:
+            socket.set(zmq.SUBSCRIBE, prefix)
+        socket.connect(self._endpoint)
+        return socket
+
+    def renew(self) -> None:
+        """Another socket in the place of this one: libzmq does not knock again where its key was not let in."""
+        self.socket.close(0)
+        self.socket = self._connected()
 
     @property
     def drops(self) -> int:

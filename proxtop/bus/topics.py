@@ -9,6 +9,12 @@ SNAPSHOT = "snapshot"
 PROFILE = "profile"
 STATUS = "status"
 
+CLUSTER = "cluster"
+"""The part of an aggregator's own heartbeat; its info says how many hosts there are."""
+
+HOST = "host:"
+"""What the parts of the heartbeats begin with that an aggregator gives for each host; the node's name follows."""
+
 KINDS = frozenset({SOURCE, INVENTORY, SAMPLE, SNAPSHOT, PROFILE, STATUS})
 
 MAX_TOPIC_BYTES = 512

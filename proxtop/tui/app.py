@@ -25,7 +25,7 @@ from prompt_toolkit.output import ColorDepth, create_output
 from prompt_toolkit.styles import DummyStyle
 
 from proxtop.attach import AttachError
-from proxtop.model import Snapshot, Stamp
+from proxtop.model import Snapshot, Stamp, Status
 from proxtop.options import Options
 from proxtop.tui import keys, settings, theme
 from proxtop.tui.frame import Frame
@@ -100,7 +100,8 @@ class Program:
         self._crash: BaseException | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._receiver = Receiver(
-            bus, start, on_cycles=self._on_cycles, on_link=self._on_link, on_said=self._on_said
+            bus, start, on_cycles=self._on_cycles, on_link=self._on_link, on_said=self._on_said,
+            on_heard=self._on_heard,
         )  # fmt: skip
         self._app = self._application()
 
@@ -161,6 +162,14 @@ class Program:
         if not self._left:
             self._exit()
 
+    def _on_heard(self, heard: list[tuple[Stamp, Status]]) -> None:
+        now = time.monotonic()
+        for _, status in heard:
+            self._live.hear(status, now)
+        if self._live.together(self._state):
+            self._set_alarm()
+            self._invalidate()
+
     def _on_link(self, problem: str) -> None:
         self._live.link = problem
         self._invalidate()
@@ -174,7 +183,9 @@ class Program:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if (old := self._live.old_at(self._state)) is not None:
+        if self._live.together(self._state):
+            self._alarm = asyncio.get_running_loop().call_later(1.0, self._on_alarm)
+        elif (old := self._live.old_at(self._state)) is not None:
             late = time.monotonic() - old
             wait = -late if late < 0 else 1.0 if late < _MINUTE_S else 5.0
             self._alarm = asyncio.get_running_loop().call_later(wait, self._on_alarm)

@@ -113,6 +113,10 @@ class History:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def share(self, limit: int) -> None:
+        """At most so many bytes from now on: other hosts' histories want memory too."""
+        self._limit = limit
+
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
 

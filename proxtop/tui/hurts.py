@@ -12,7 +12,7 @@ from proxtop.tui import cells
 from proxtop.tui.history import Entry
 from proxtop.tui.scene import Scene
 from proxtop.tui.state import State
-from proxtop.tui.table import Line, name_cells, named
+from proxtop.tui.table import Line, name_cells, named, split_filter
 from proxtop.tui.text import fit, width
 from proxtop.tui.theme import Levels
 
@@ -61,7 +61,7 @@ def _find(entries: Sequence[Entry], scene: Scene, state: State) -> Found:
     vm = window[-1].get("vm", EMPTY)
     names = {key: str(name) for key, name in zip(vm.ids, vm.columns.get("name", vm.ids), strict=False)}
     found = contention.waits(window[-1], _recent(entries[: -contention.WINDOW]), limits(scene.levels))
-    wanted = state.filter.casefold()
+    _, wanted = split_filter(state.filter)
     shown = [
         wait
         for wait in found

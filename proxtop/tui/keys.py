@@ -151,7 +151,7 @@ def scrolled(state: State, frame: Frame, lines: int) -> State:
     if state.selected is None or top == frame.top:
         return state
     where = frame.ids.index(state.selected) if state.selected in frame.ids else 0
-    if not state.expanded and not top <= where < top + frame.page:
+    if not state.expanded and not state.grouped and not top <= where < top + frame.page:
         where = max(top, min(top + frame.page - 1, where))
         return replace(state, selected=frame.ids[where])
     return state
@@ -235,9 +235,16 @@ def _save(state: State, frame: Frame) -> State:
 def _node(state: State, frame: Frame) -> State:
     nodes = frame.scene.nodes
     if len(nodes) < 2:
-        return state
-    now = state.node if state.node in nodes else nodes[0]
-    return replace(state, node=nodes[(nodes.index(now) + 1) % len(nodes)], selected=None, top=0, paused=None)
+        return replace(state, note="there is one host on this bus")
+    ring = (None, *nodes)
+    now = state.node if state.node in nodes else None
+    return replace(state, node=ring[(ring.index(now) + 1) % len(ring)], selected=None, top=0, paused=None)
+
+
+def _group(state: State, frame: Frame) -> State:
+    if len(frame.scene.nodes) < 2:
+        return replace(state, note="there is one host on this bus")
+    return replace(state, grouped=not state.grouped, top=0)
 
 
 def _cursor(step: int) -> Action:
@@ -283,7 +290,7 @@ MAIN: tuple[Key, ...] = (
     Key(("r",), "r", "reverse: ^ up, v down", _reverse),
     Key(("+", "="), "+", "longer refresh interval", _interval(1)),
     Key(("-",), "-", "shorter refresh interval", _interval(-1)),
-    Key(("/",), "/", "filter by name", _filter),
+    Key(("/",), "/", "filter: name, host:name*", _filter),
     Key(("up",), "Up", "select the row above", _move(-1)),
     Key(("down",), "Down", "select the row below", _move(1)),
     Key(("pageup",), "PgUp", "a page up", _move(-1, pages=True)),
@@ -300,7 +307,8 @@ MAIN: tuple[Key, ...] = (
     Key(("]",), "]", "one cycle forth", _step(1)),
     Key(("{",), "{", "ten cycles back", _step(-10)),
     Key(("}",), "}", "ten cycles forth", _step(10)),
-    Key(("tab",), "Tab", "the next host on the bus", _node),
+    Key(("tab",), "Tab", "the next host, or all of them", _node),
+    Key(("t",), "t", "group VMs by host", _group),
     Key(("W",), "W", "write the settings file", _save),
 )  # fmt: skip
 

@@ -16,7 +16,13 @@ from proxtop.bus.sockets import Secure
 from proxtop.model import Snapshot, Stamp
 from proxtop.stream import Recomputed, Snapshots
 
-_EVENTS = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
+_REFUSED = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_AUTH,
+)  # fmt: skip
+_EVENTS = (
+    zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_CLOSED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)  # fmt: skip
 
 StartFleet = Callable[[float], PrivateFleet]
 """Starts a private fleet with that interval in s."""
@@ -25,13 +31,15 @@ StartFleet = Callable[[float], PrivateFleet]
 @dataclass(frozen=True, slots=True)
 class Bus:
     """Where to read: the endpoint, and the fleet's interval in s where it is known; of a fleet of our own also its
-    process, and the descriptor from which what it says is read; over a network our keys."""
+    process, and the descriptor from which what it says is read; over a network our keys; `node` where one host of
+    several is wanted."""
 
     endpoint: str
     interval: float | None
     fleet: PrivateFleet | None = None
     said: int = -1
     secure: Secure | None = None
+    node: str | None = None
 
     def messages(self) -> list[str] | None:
         """The lines that our own fleet has said since; None when it will say nothing more."""
@@ -78,12 +86,16 @@ class Source:
         recompute: tuple[str, tuple[str, ...], float] | None = None,
     ) -> None:
         self.bus = bus
+        self.recompute = recompute
         self.problem = ""
+        self.refused = False
         self._retries = 0
         self.snapshots: Snapshots | Recomputed
         if recompute is None:
             local = bus.interval if bus.endpoint.startswith("ipc:") else None
-            self.snapshots = Snapshots(context, bus.endpoint, interval=local, secure=bus.secure)
+            self.snapshots = Snapshots(
+                context, bus.endpoint, interval=local, secure=bus.secure, node=bus.node, heartbeats=bus.fleet is None
+            )
         else:
             node, families, frequency = recompute
             self.snapshots = Recomputed(
@@ -108,9 +120,11 @@ class Source:
         while _readable(self.monitor):
             event = recv_monitor_message(self.monitor, zmq.DONTWAIT)["event"]
             if event == zmq.EVENT_CONNECTED:
-                self.problem, self._retries = "", 0
+                self.problem, self._retries = "" if not self.refused else self.problem, 0
             elif event == zmq.EVENT_DISCONNECTED:
-                self.problem = f"connection lost, trying again: {self.bus.endpoint}"
+                self.problem = self.problem or f"connection lost, trying again: {self.bus.endpoint}"
+            elif event in _REFUSED:
+                self.problem, self.refused = f"{self.bus.endpoint} does not let this key in, or has another one", True
             elif event == zmq.EVENT_CONNECT_RETRIED:
                 self._retries += 1
                 if self._retries >= 2 or self.problem:

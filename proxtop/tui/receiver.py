@@ -9,8 +9,11 @@ from collections.abc import Callable
 import zmq
 
 from proxtop.attach import AttachError
-from proxtop.model import Snapshot, Stamp
+from proxtop.model import Snapshot, Stamp, Status
 from proxtop.tui.link import Bus, Source, StartFleet, private
+
+_AGAIN_S = 5.0
+"""Seconds after which a key that was not let in is shown again."""
 
 
 class Ended(Exception):
@@ -36,12 +39,15 @@ class Receiver:
         on_cycles: Callable[[list[tuple[Stamp, Snapshot]]], None],
         on_link: Callable[[str], None],
         on_said: Callable[[str], None],
+        on_heard: Callable[[list[tuple[Stamp, Status]]], None] = lambda heard: None,
     ) -> None:
         self._start = start
         self._on_cycles = on_cycles
         self._on_link = on_link
         self._on_said = on_said
+        self._on_heard = on_heard
         self._deadline: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._source = Source(self._context, bus)
         self._old: Source | None = None
@@ -54,6 +60,8 @@ class Receiver:
 
     def close(self) -> None:
         """Ends all: sockets, and fleets of our own."""
+        if self._again is not None:
+            self._again.cancel()
         buses = {self._source.bus.endpoint: self._source.bus}
         self._drop(self._source)
         if self._old is not None:
@@ -134,6 +142,9 @@ class Receiver:
             self._deadline = None
         if (wait := self._source.snapshots.wait()) is not None:
             self._deadline = asyncio.get_running_loop().call_later(wait + 0.001, self._take)
+        heard, self._source.snapshots.heard = self._source.snapshots.heard, []
+        if heard:
+            self._on_heard(heard)
         if found:
             self._on_cycles(found)
 
@@ -141,6 +152,19 @@ class Receiver:
         for source in (self._source, self._old):
             if source is not None and source.watch():
                 self._on_link(source.problem)
+        if self._source.refused and self._old is None and self._again is None:
+            self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._knock)
+
+    def _knock(self) -> None:
+        """Another socket in the place of one that was not let in: libzmq itself does not try again."""
+        self._again = None
+        if self._old is None and self._source.refused:
+            before = self._source
+            self._source = Source(self._context, before.bus, before.recompute)
+            self._source.problem = before.problem
+            self._drop(before)
+            self._watch(self._source)
+            asyncio.get_running_loop().call_soon(self._take)
 
     def _on_messages(self, bus: Bus) -> None:
         found = bus.messages()

@@ -7,6 +7,7 @@ from typing import Any
 
 from proxtop.catalog import DEFAULT_FAMILIES
 from proxtop.model import Snapshot, Stamp
+from proxtop.tui.cluster import Cluster
 from proxtop.tui.history import History
 from proxtop.tui.theme import Levels
 
@@ -21,7 +22,8 @@ class Scene:
     when the shown cycle came then. age: seconds since the last cycle came, where that is more than two intervals. link:
     what is wrong with the connection, in words. base: the interval of a fleet that others use too. asked: the families
     that the user named, empty for all; only: the VMs, as globs. nodes: the hosts on the bus. notes: what the settings
-    file had to say. memo: what was worked out for this cycle already.
+    file had to say. memo: what was worked out for this cycle already. cluster: the hosts, where all of them are shown
+    in one; the snapshot is then one of all.
     """
 
     snapshot: Snapshot | None = None
@@ -39,6 +41,7 @@ class Scene:
     levels: Levels = field(default_factory=Levels)
     sparks: str = "▁▂▃▄▅▆▇█"
     memo: dict[str, Any] = field(default_factory=dict, compare=False)
+    cluster: Cluster | None = None
 
     def families(self, view: str) -> tuple[str, ...]:
         """The families whose fields the view can show: those that come; for `all`, and where there is nothing yet, of

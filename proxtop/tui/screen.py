@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 from proxtop.catalog import Metric
-from proxtop.tui import cells, detail, fields, help, hurts, table, views, words
+from proxtop.tui import cells, detail, fields, help, hosts, hurts, table, views, words
 from proxtop.tui.frame import Frame
 from proxtop.tui.scene import Scene
 from proxtop.tui.state import State
@@ -18,6 +18,9 @@ _PANEL_FROM = 14
 _HINTS = "Enter open  e expand  / filter  w who hurts whom  Space pause  f fields  ? help  q quit"
 _VM_HINTS = "Esc back  Left Right other VM  Up Down scroll  Space pause  [ ] back and forth  u units"
 _FIELD_GAP = 2
+_UUID_FROM = 60
+_GROUP = -2
+"""The part of a line that stands above the VMs of a host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Body:
 def render(state: State, scene: Scene, columns: int, rows: int) -> Frame:
     """The screen of that many columns and rows."""
     families = scene.families(state.view)
-    shown = views.shown(state.view, families, state.fields, verbose=state.verbose)
+    shown = _columns(scene, views.shown(state.view, families, state.fields, verbose=state.verbose), columns)
     host = _host_metrics(state, families)
     if columns < MIN_WIDTH or rows < MIN_HEIGHT:
         return _too_small(scene, columns, rows, shown)
@@ -50,7 +53,9 @@ def render(state: State, scene: Scene, columns: int, rows: int) -> Frame:
     lines = [_status(state, scene, columns, body), *panel, body.head, *body.lines[:page]]
     lines += [[]] * (rows - len(foot) - len(lines))
     lines += foot
-    columns_of = () if state.view == "contention" else fields.entries(state.view, families, shown)
+    columns_of = (
+        () if state.view == "contention" else _columns(scene, fields.entries(state.view, families, shown), columns)
+    )
     chosen = columns_of + views.host_fields(state.view, families)
     frame = Frame(
         lines=lines, scene=scene, width=columns, ids=body.ids, owners=body.owners, first=2 + len(panel),
@@ -71,6 +76,13 @@ def _too_small(scene: Scene, columns: int, rows: int, shown: tuple[Metric, ...])
     return Frame(lines, scene, columns, [], [], rows, (), 0, 0, 1, 0, shown)
 
 
+def _columns(scene: Scene, metrics: tuple[Metric, ...], columns: int) -> tuple[Metric, ...]:
+    """The column of hosts only where there are several on the screen; there, on a narrow one, none of UUIDs."""
+    if scene.cluster is None:
+        return tuple(metric for metric in metrics if metric is not views.NODE)
+    return metrics if columns >= _UUID_FROM else tuple(metric for metric in metrics if metric is not views.UUID)
+
+
 def _host_metrics(state: State, families: tuple[str, ...]) -> tuple[Metric, ...]:
     names = state.host.get(state.view)
     if names is None:
@@ -87,7 +99,10 @@ def _status(state: State, scene: Scene, columns: int, body: Body) -> Line:
         total = f"{len(body.ids)} of {total}"
     parts = ["proxtop", f"Refresh: {state.interval:.1f}s", f"View: {view.title}{' [H]' if state.human else ''}",
              f"{what}: {total}"]  # fmt: skip
-    if len(scene.nodes) > 1 and scene.stamp is not None:
+    if scene.cluster is not None:
+        lost = len(scene.cluster.lost)
+        parts.append(f"Hosts: {len(scene.nodes)}{f' ({lost} lost)' if lost else ''}")
+    elif len(scene.nodes) > 1 and scene.stamp is not None:
         parts.append(f"Host: {scene.stamp.node} ({scene.nodes.index(scene.stamp.node) + 1}/{len(scene.nodes)}, Tab)")
     if scene.behind is not None and scene.stamp is not None:
         clock = time.strftime("%H:%M:%S", time.localtime(scene.stamp.time))
@@ -100,9 +115,11 @@ def _status(state: State, scene: Scene, columns: int, body: Body) -> Line:
 
 def _panel(state: State, scene: Scene, host: tuple[Metric, ...], columns: int, rows: int) -> list[Line]:
     """The host's figures: name and value in places that depend on the names and the width only."""
-    if rows < _PANEL_FROM or not host or state.overlay == "vm":
+    if rows < _PANEL_FROM or not (host or scene.cluster) or state.overlay == "vm":
         return []
     most = max(2, rows // 8)
+    if scene.cluster is not None:
+        return hosts.panel(scene.cluster, columns, 2 * most, scene.stamp.cycle if scene.stamp else None)
     snapshot = scene.snapshot
     values = snapshot.tables["host"].columns if snapshot is not None and "host" in snapshot.tables else {}
     title = "HOST METRICS"
@@ -169,7 +186,9 @@ def _kept(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, p
     """The body as it was drawn last, where only the age of the data has changed since."""
     if scene.stamp is None:
         return _body(state, scene, shown, columns, page)
-    key = (scene.stamp, scene.age is None, columns, page)
+    cluster = scene.cluster
+    hosts_of = None if cluster is None else cluster if state.grouped else cluster.lost
+    key = (scene.stamp, scene.age is None, columns, page, id(scene.snapshot), hosts_of)
     if scene.memo.get("state") is not state or scene.memo.get("drawn") != key:
         scene.memo.update(state=state, drawn=key, body=_body(state, scene, shown, columns, page))
     body: Body = scene.memo["body"]
@@ -192,8 +211,14 @@ def _body(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, p
     lines: list[Line] = []
     owners: list[str] = []
     extra: dict[str, list[Line]] = {}
+    nodes = found.table.columns.get("node") if scene.cluster is not None else None
+    lost = scene.cluster.lost if scene.cluster is not None else frozenset()
     for place, part in virtual[top : top + page]:
         owner = found.table.ids[place]
+        if part == _GROUP and nodes is not None and scene.cluster is not None:
+            lines.append(hosts.group(scene.cluster.named(str(nodes[place])), columns))
+            owners.append("")
+            continue
         if part < 0:
             mark = "-" if owner in state.expanded else " "
             line = table.row(found, place, plan, scene.levels, human=state.human, mark=mark)
@@ -204,7 +229,7 @@ def _body(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, p
                 scope = views.VIEWS[state.view].part
                 extra[owner] = table.part_rows(scene.snapshot, scope, owner, plan, scene.levels, human=state.human)
             line = extra[owner][part]
-        if scene.age is not None:
+        if scene.age is not None or (nodes is not None and nodes[place] in lost):
             line = [("selected" if style == "selected" else "dim", text) for style, text in line]
         lines.append(line)
         owners.append(owner)
@@ -212,15 +237,21 @@ def _body(state: State, scene: Scene, shown: tuple[Metric, ...], columns: int, p
 
 
 def _lines(state: State, scene: Scene, found: table.Rows) -> list[tuple[int, int]]:
-    """The table's lines: (place of the row, -1), then (place, n) for each of its parts where it is expanded."""
+    """The table's lines: (place of the row, -1), then (place, n) for each of its parts where it is expanded; before the
+    first row of each host its own line, where VMs are grouped."""
     ids = found.table.ids
     expanded = state.expanded.intersection(found.ids) if views.VIEWS[state.view].scope == "vm" else frozenset()
-    if not expanded or scene.snapshot is None:
+    nodes = found.table.columns.get("node") if state.grouped and scene.cluster is not None else None
+    if scene.snapshot is None or not (expanded or nodes):
         return [(place, -1) for place in found.order]
     scope = views.VIEWS[state.view].part
     counts = {row: len(table.parts(scene.snapshot, scope, row)) for row in expanded}
     lines = []
+    above: object = None
     for place in found.order:
+        if nodes is not None and nodes[place] != above:
+            above = nodes[place]
+            lines.append((place, _GROUP))
         lines.append((place, -1))
         lines += [(place, part) for part in range(counts.get(ids[place], 0))]
     return lines
@@ -233,7 +264,7 @@ def _top(state: State, found: table.Rows, virtual: list[tuple[int, int]], page: 
         return top
     ids = found.table.ids
     for line, (place, part) in enumerate(virtual):
-        if part < 0 and ids[place] == state.selected:
+        if part == -1 and ids[place] == state.selected:
             return line if line < top else max(top, line - page + 1)
     return top
 

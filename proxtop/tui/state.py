@@ -27,6 +27,7 @@ class State:
     row wherever it is sorted. top: the first line of the table that is visible, left: the first column that may
     scroll. cursor: the line of the overlay. paused: the monotonic second of the snapshot that is shown, None for the
     newest. interval: the wanted seconds between two cycles. saves counts how often the settings were to be written.
+    node: the host that is shown, None for all that there are. grouped: VMs stand below their hosts.
     """
 
     view: str = "all"
@@ -46,6 +47,7 @@ class State:
     paused: float | None = None
     interval: float = 2.0
     node: str | None = None
+    grouped: bool = False
     saves: int = 0
     quit: bool = False
     note: str = ""

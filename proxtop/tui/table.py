@@ -17,6 +17,7 @@ Fragment = tuple[str, str]
 Line = list[Fragment]
 
 _UUID_SHORT, _UUID_FULL, _WIDE = 8, 36, 200
+_NODE_LEAST, _NODE_MOST = 8, 20
 _NAME_LEAST, _NAME_MOST = 14, 40
 _PART_OF = {"vcpu": "vCPU ", "disk": "", "nic": "", "thread": ""}
 
@@ -58,10 +59,28 @@ def rows(snapshot: Snapshot | None, state: State, only: Sequence[str] = ()) -> R
         order = [place for place in order if named(only, str(names[place]), table.ids[place])]
     total = len(order)
     if state.filter:
-        wanted = state.filter.casefold()
+        hosts, wanted = split_filter(state.filter)
         order = [place for place in order if wanted in str(names[place]).casefold()]
+        nodes = table.columns.get("node")
+        if hosts and nodes is not None:
+            order = [place for place in order if any(fnmatchcase(str(nodes[place]).casefold(), g) for g in hosts)]
     order = _sorted(table, order, names, state)
+    if state.grouped and (nodes := table.columns.get("node")) is not None:
+        order.sort(key=lambda place: str(nodes[place]))
     return Rows(table, order, [table.ids[place] for place in order], total, names)
+
+
+def split_filter(text: str) -> tuple[tuple[str, ...], str]:
+    """(globs of hosts, part of a name), both in lower case: 'host:web* db' means the VMs with db in their name on the
+    hosts that begin with web. A host without a * is a part of its name."""
+    hosts, rest = [], []
+    for word in text.casefold().split():
+        host = word.removeprefix("host:")
+        if host == word:
+            rest.append(word)
+        elif host:
+            hosts.append(host if set(host) & set("*?[") else f"*{host}*")
+    return tuple(hosts), " ".join(rest)
 
 
 def named(only: Sequence[str], name: str, key: str) -> bool:
@@ -80,6 +99,8 @@ def _sorted(table: Table, order: list[int], names: Sequence[Value], state: State
     if sort.column in views.NAMES:
         if sort.column in ("uuid", "device"):
             order.sort(key=lambda place: table.ids[place])
+        elif sort.column == "node" and (nodes := table.columns.get("node")) is not None:
+            order.sort(key=lambda place: str(nodes[place]))
         return order[::-1] if sort.descending else order
     column = table.columns.get(sort.column)
     if column is None:
@@ -105,6 +126,8 @@ def column_cells(metric: Metric, width: int, *, human: bool) -> int:
     """The cells of a column."""
     if metric.name == "uuid":
         return _UUID_FULL if width >= _WIDE else _UUID_SHORT
+    if metric.name == "node":
+        return max(_NODE_LEAST, min(_NODE_MOST, width // 10))
     if metric.name in views.NAMES:
         return name_cells(width)
     return cells.cells(metric, human=human)
@@ -161,7 +184,11 @@ def row(found: Rows, place: int, plan: Layout, levels: Levels, *, human: bool, m
     for metric, _, size in plan.columns:
         name = metric.name
         if name in views.NAMES:
-            value: Value = found.table.ids[place] if name in ("uuid", "device") else found.names[place]
+            value: Value = found.names[place]
+            if name in ("uuid", "device"):
+                value = found.table.ids[place]
+            elif name == "node":
+                value = columns[name][place]
             style = "name" if name == "name" else ""
             if name == "uuid" and size < _UUID_FULL:
                 value = str(value)[:size]

@@ -39,10 +39,12 @@ latency: 20 ms is esxtop's alarm; anything swapped or dropped is worth a look.""
 _MONO = {
     "": "", "status": "7", "title": "1", "head": "7", "sorted": "1;7", "name": "1", "dim": "", "warn": "1",
     "crit": "1;7", "selected": "7", "note": "1", "bad": "1;7", "key": "1", "part": "",
+    "group": "1",
 }  # fmt: skip
 _COLOUR = {
     **_MONO, "status": "30;46", "title": "1", "head": "7", "sorted": "1;30;46", "dim": "2", "warn": "30;43",
     "crit": "1;37;41", "selected": "7", "note": "30;43", "bad": "1;37;41", "key": "1;36", "part": "2",
+    "group": "1;36",
 }  # fmt: skip
 
 

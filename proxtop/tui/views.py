@@ -76,13 +76,14 @@ _PSI_OF = {"cpu": "cpu", "mem": "mem", "disk": "io", "io": "io"}
 
 UUID = Metric("uuid", "vm", "", "info", "UUID", "connector", "the VM's UUID")
 NAME = Metric("name", "vm", "", "info", "NAME", "connector", "the VM's name")
+NODE = Metric("node", "vm", "", "info", "HOST", "aggregator", "the host that the VM runs on")
 VMID = Metric("vmid", "vm", "", "info", "VMID", "Proxmox VE", "the VM's number on Proxmox VE", True)
 PID = Metric("pid", "vm", "", "info", "PID", "connector", "its process on the host", True)
 DEVICE = Metric("device", "device", "", "info", "DEVICE", "kernel", "the device's name")
 FRIENDLY = Metric("disk_device_name", "device", "", "info", "NAME", "/sys/block", "its friendly name")
 
-IDENTITY = (UUID, NAME, VMID, PID)
-NAMES = frozenset({"uuid", "name", "device", "disk_device_name"})
+IDENTITY = (UUID, NAME, NODE, VMID, PID)
+NAMES = frozenset({"uuid", "name", "node", "device", "disk_device_name"})
 """Columns of text, at the left; the rest are numbers, at the right of their columns."""
 
 

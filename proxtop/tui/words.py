@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from proxtop import catalog
 from proxtop.tui import views
+from proxtop.tui.cluster import Cluster
 from proxtop.tui.scene import Scene
 from proxtop.tui.state import State
 
+_TOLD = 3
 _WHAT = {
     "physical": "physical network interface", "disk": "physical disk", "lvm": "LVM logical volume",
     "multipath": "multipath device",
@@ -27,7 +29,9 @@ def problems(scene: Scene, view: str) -> list[str]:
     if scene.age is not None:
         found.append(f"no data for {seconds(scene.age)}: what you see is that old")
     snapshot = scene.snapshot
-    if snapshot is not None:
+    if scene.cluster is not None:
+        found += _cluster(scene.cluster)
+    elif snapshot is not None:
         if snapshot.reason and snapshot.tables["vm"].ids:
             found.append(snapshot.reason)
         wanted = set(scene.asked or catalog.DEFAULT_FAMILIES)
@@ -42,6 +46,15 @@ def problems(scene: Scene, view: str) -> list[str]:
                 found.append(_named(name, snapshot.degraded[name]))
         found += [f"{name}: not collected on this bus" for name in scene.asked if name not in snapshot.families]
     return [*found, *scene.notes]
+
+
+def _cluster(cluster: Cluster) -> list[str]:
+    """What is wrong with hosts, the first few of them by name."""
+    lost = [host for host in cluster.hosts if host.lost]
+    found = [f"{host.name} is lost{f': {host.reason}' if host.reason else ''}" for host in lost[:_TOLD]]
+    if len(lost) > _TOLD:
+        found.append(f"{len(lost) - _TOLD} more hosts are lost")
+    return [*found, *(f"{text}: a VM runs once" for text in cluster.twice[:_TOLD])]
 
 
 def _named(family: str, text: str) -> str:
@@ -65,6 +78,8 @@ def empty(state: State, scene: Scene, total: int) -> list[str]:
         return [f"The fleet does not collect {family.name}.", f"Start proxtop with {family.option}."]
     if total and state.filter:
         return [f"No name contains '{state.filter}' ({total} do not).", "Esc clears the filter."]
+    if scene.cluster is not None:
+        return [f"No VM runs on these {len(scene.cluster.hosts)} hosts.", "Tab shows each host by itself, and why."]
     if view.scope != "vm":
         return [f"This host has no {_WHAT[view.kind]}."]
     if snapshot.reason:

@@ -19,19 +19,13 @@ from proxtop import __version__
 from proxtop.bus import endpoints, topics
 from proxtop.bus.frames import encode
 from proxtop.bus.sockets import Context, Socket, bounded, receive
-from proxtop.bus.topics import MAX_TOPIC_BYTES
+from proxtop.bus.topics import CLUSTER, HOST, MAX_TOPIC_BYTES
 from proxtop.model import Stamp, Status
 from proxtop_agg import config
 from proxtop_agg.config import Config, ConfigError
 from proxtop_agg.upstream import Host, Upstream
 from proxtopd.lastvalues import LastValues
 from proxtopd.outlet import Outlet
-
-CLUSTER = "cluster"
-"""The part of the hub's own heartbeat."""
-
-HOST = "host:"
-"""What the parts of the heartbeats that it gives for each host begin with; the node's name follows."""
 
 _TICK_S = 1.0
 _MOST_EACH_TICK = 100

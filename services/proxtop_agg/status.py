@@ -11,8 +11,8 @@ from zmq.backend import zmq_poll
 
 from proxtop.bus import endpoints, topics
 from proxtop.bus.sockets import Context, Subscriber
+from proxtop.bus.topics import CLUSTER, HOST
 from proxtop.model import Status, Value
-from proxtop_agg.hub import CLUSTER, HOST
 
 _FIELDS = (
     "connected",

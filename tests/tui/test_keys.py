@@ -215,8 +215,10 @@ def test_a_key_without_a_meaning_changes_nothing() -> None:
 def test_tab_goes_to_the_next_host() -> None:
     stamp, snapshot = recorded()[-1]
     drawn = Drawn(cycles=[(stamp, snapshot), (replace(stamp, node="pve2"), snapshot)])
-    assert "Host: pve1 (1/2, Tab)" in drawn.lines[0]
+    assert "Hosts: 2" in drawn.lines[0]
+    assert "Host: pve1 (1/2, Tab)" in drawn.press("tab").lines[0]
     assert "Host: pve2 (2/2, Tab)" in drawn.press("tab").lines[0]
+    assert "Hosts: 2" in drawn.press("tab").lines[0]
 
 
 def test_the_documentation_has_the_table_that_the_keys_work_by() -> None:
@@ -269,5 +271,7 @@ def test_each_host_has_its_own_age() -> None:
     live = Live((), Levels(), "", interval=2.0)
     live.add(stamp, snapshot, 0.0)
     live.add(replace(stamp, node="pve2"), snapshot, 9.0)
-    assert live.scene(State(), 10.0).age == 10.0
+    assert live.scene(State(node="pve1"), 10.0).age == 10.0
+    together = live.scene(State(), 10.0)
+    assert together.age is None and together.cluster is not None and together.cluster.lost == {"pve1"}
     assert live.scene(State(node="pve2"), 10.0).age is None
