@@ -40,14 +40,15 @@ class Supervised:
         self,
         folder: pathlib.Path,
         *settings: str,
+        run: pathlib.Path | None = None,
         interval: float = 0.5,
         config: str | None = None,
         prefix: Sequence[str] = (),
         account: Sequence[str] = AS_CALLER,
         environment: dict[str, str] | None = None,
     ) -> None:
-        self.run = folder / "bus"
-        self.own = folder / "busd"
+        self.run = run or folder / "bus"
+        self.own = pathlib.Path(endpoints.own(str(self.run)))
         self.interval = interval
         self.settings = [f"PROXTOP_RUN={self.run}", f"PROXTOP_INTERVAL={interval:g}", *account, *settings]
         self.path = folder / "proxtop.conf"

@@ -173,7 +173,7 @@ def test_commands_of_a_running_fleet(shared: Shared) -> None:
     assert fleet.call("logs", "spi").returncode == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda value: value.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda value: value.name)
 def test_all_ends_with_proxtopd_however_it_ends(rig: Rig, number: signal.Signals) -> None:
     fleet = Supervised(rig.folder, "PROXTOP_FAMILIES=host")
     rig.callback(fleet.close)
