@@ -63,7 +63,8 @@ def parser_of(monkeypatch: pytest.MonkeyPatch, entry: str, *words: str) -> argpa
 
     module, _, function = entry.partition(":")
     main = getattr(importlib.import_module(module), function)
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", take)
+    for method in ("parse_args", "parse_known_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, method, take)
     monkeypatch.setattr(sys, "argv", ["", *words])
     with pytest.raises(Taken) as taken:
         main()
