@@ -18,7 +18,7 @@ Usage:
   proxtop keys show [NAME]         Print NAME and public key: of own keys, and of those that are let in
   proxtop keys trust NAME KEY      Let in who has this key, under this name
   proxtop keys trust FILE          The same, from what `proxtop keys show NAME` printed elsewhere
-  proxtop keys revoke NAME         Let in nobody under this name any more, from the next reload on
+  proxtop keys revoke NAME         Let in nobody under this name any more: within a second
 
 Options:
       --directory=     Where the keys are (default: /etc/proxtop; for other users than root ~/.config/proxtop)
@@ -112,14 +112,14 @@ def _trust(directory: str, words: Sequence[str], user: str | None) -> None:
     else:
         name, key = keys.shown(words[0])
     new = keys.trust(os.path.join(directory, keys.TRUSTED), keys.checked_name(name), key)
-    sys.stdout.write(f"{name} is let in {'from the next reload on' if new else 'already'}\n")
+    sys.stdout.write(f"{name} is let in {'now' if new else 'already'}\n")
 
 
 def _revoke(directory: str, words: Sequence[str], user: str | None) -> None:
     path = os.path.join(directory, keys.TRUSTED)
     if not keys.revoke(path, words[0]):
         raise KeyProblem(f"{path}: no key is bound to {words[0]!r}; `proxtop keys show` lists them")
-    sys.stdout.write(f"{words[0]} is out from the next reload on\n")
+    sys.stdout.write(f"{words[0]} is out, with what it had open\n")
 
 
 def _file(directory: str, name: str) -> str:

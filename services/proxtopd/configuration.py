@@ -21,6 +21,10 @@ PATH = "/etc/proxtop.conf"
 PRINTER = "PROXTOP_PRINTER_"
 """What the key of each printer begins with; the rest is its name."""
 
+DOOR = "PROXTOP_DOOR"
+DOOR_KEYS = ("PROXTOP_DOOR_KEY", "PROXTOP_DOOR_TRUSTED", "PROXTOP_DOOR_INSECURE")
+"""The keys of the door to the network, and what goes with it."""
+
 _LINE = re.compile(r"(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)", re.ASCII | re.DOTALL)
 _PLAIN = re.compile(r"[\w/.+,@:~-]+")
 _PRINTER_NAME = re.compile(r"[A-Z0-9_]{1,40}", re.ASCII)
@@ -110,6 +114,7 @@ def read(path: str | None, settings: Sequence[str] = ()) -> Configuration:
     """The configuration in that file (None: /etc/proxtop.conf, if there is one) with KEY=value words on top of it.
     ConfigurationError names file, line and key of the first thing that is wrong."""
     found: dict[str, str] = {}
+    places: dict[str, str] = {}
     text = _text(PATH if path is None else path, needed=path is not None)
     for number, line in enumerate(text.splitlines(), 1):
         where = f"{path or PATH} line {number}"
@@ -117,13 +122,33 @@ def read(path: str | None, settings: Sequence[str] = ()) -> Configuration:
             if pair[0] in found:
                 raise ConfigurationError(f"{where}: {pair[0]}: is there twice; keep one of them")
             found[pair[0]] = _checked(*pair, where)
+            places[pair[0]] = where
     for setting in settings:
         match = _LINE.fullmatch(setting)
         if match is None:
             raise ConfigurationError(f"{setting!r} is not PROXTOP_KEY=value")
         found[match["key"]] = _checked(match["key"], match["value"], "command line")
+        places[match["key"]] = "command line"
     values = {key.name: key.default for key in KEYS} | found
+    if (problem := _open_door(values)) is not None:
+        where = next(places[key] for key in (DOOR, *DOOR_KEYS) if key in places)
+        raise ConfigurationError(f"{where}: {DOOR}: {problem}")
     return Configuration(values, frozenset(key for key, value in found.items() if value))
+
+
+def _open_door(values: Mapping[str, str]) -> str | None:
+    """What is wrong with a door that anybody could come through; what is in its files the worker itself looks at: they
+    belong to its user."""
+    address = values[DOOR]
+    key, trusted, insecure = (values[name] for name in DOOR_KEYS)
+    if bool(key) != bool(trusted):
+        return "PROXTOP_DOOR_KEY and PROXTOP_DOOR_TRUSTED go together; set both"
+    if address and not key and insecure != "yes" and not endpoints.is_loopback(address):
+        return (
+            f"{address}: without keys anybody in the network can read this bus; set PROXTOP_DOOR_KEY and "
+            "PROXTOP_DOOR_TRUSTED (see `proxtop keys --help`), or PROXTOP_DOOR_INSECURE=yes"
+        )
+    return None
 
 
 def _text(path: str, *, needed: bool) -> str:
@@ -216,6 +241,11 @@ def _directory(value: str) -> None:
         raise ConfigurationError(f"{value!r} is not the whole path of a directory; give one that begins with /")
 
 
+def _file(value: str) -> None:
+    if not value.startswith("/"):
+        raise ConfigurationError(f"{value!r} is not the whole path of a file; give one that begins with /")
+
+
 def _procfs(value: str) -> None:
     _directory(value)
     if not os.access(f"{value}/stat", os.R_OK):
@@ -250,6 +280,13 @@ def _target(value: str) -> None:
         raise ConfigurationError(str(error).removeprefix("--target: ")) from None
 
 
+def _door(value: str) -> None:
+    try:
+        endpoints.parse_tcp(value, DOOR)
+    except endpoints.EndpointError as error:
+        raise ConfigurationError(str(error).removeprefix(f"{DOOR} ")) from None
+
+
 def _account(value: str) -> None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", value, re.ASCII):
         raise ConfigurationError(f"{value!r} is not the name of a user or group")
@@ -273,5 +310,9 @@ KEYS = (
     Key("PROXTOP_CONTROL_GROUP", "", _account, "a group whose members may control the fleet; else root alone"),
     Key("PROXTOP_LOGS", "", _plain, "directory of the workers' logs"),
     Key("PROXTOP_LOG_LEVEL", "info", _one_of(*_LEVELS), "info or debug"),
+    Key(DOOR, "", _door, "tcp://host:port where readers over the network connect"),
+    Key("PROXTOP_DOOR_KEY", "", _file, "the door's own keys, a file of the workers' user"),
+    Key("PROXTOP_DOOR_TRUSTED", "", _file, "the list of the keys that are let in"),
+    Key("PROXTOP_DOOR_INSECURE", "no", _one_of("yes", "no"), "yes: anybody in the network may read"),
     Key("PROXTOP_TARGET", "", _target, "host:port to which proxtop.service sends; proxtopd itself does not use it"),
 )

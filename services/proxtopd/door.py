@@ -25,8 +25,10 @@ from proxtop.bus import curve, endpoints, keys, topics
 from proxtop.bus.keys import KeyProblem, Pair
 from proxtop.bus.sockets import HIGH_WATER, Context, Publisher, bounded, networked, receive
 from proxtop.model import Status
+from proxtopd.configuration import DOOR, DOOR_KEYS
 from proxtopd.lastvalues import LastValues
 from proxtopd.outlet import ALWAYS, Outlet
+from proxtopd.setup import Setup
 
 _MOST_PREFIXES = 1000
 """What one key may have subscribed to at once."""
@@ -111,19 +113,18 @@ class Door:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, frame: self._signals.add(number))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._loaded: tuple[tuple[int, int, int, int] | None, ...] = ()
         self._base = _resident()
         self._checked = self._beaten = self._tried = 0.0
 
     def run(self) -> int:
-        """Until SIGTERM. SIGHUP: keys are read anew."""
+        """Until SIGTERM. Keys are read anew when their files changed, and on SIGHUP."""
         if self._options.insecure and self._gate is None:
             self._say(f"door {self._options.address}: insecure: no keys; anybody who reaches it reads this bus")
         while signal.SIGTERM not in self._signals:
             if signal.SIGHUP in self._signals:
                 self._signals.discard(signal.SIGHUP)
-                self._shut.clear()
-                self._tried = 0.0
-                self._load(again=True)
+                self._reload()
             self._turn()
         self._close()
         self._inward.close(0)
@@ -142,6 +143,8 @@ class Door:
         if now >= self._checked + _CHECK_S:
             self._checked = now
             self._check_memory()
+            if self._files() != self._loaded:
+                self._reload()
         if now >= self._beaten + max(1.0, self._options.interval):
             self._beaten = now
             self._beat()
@@ -169,10 +172,20 @@ class Door:
 
     # Who may come
 
+    def _files(self) -> tuple[tuple[int, int, int, int] | None, ...]:
+        """By what can be told that a file of keys was changed: nobody has to say so."""
+        return tuple(_mark(path) for path in (self._options.key, self._options.trusted) if path is not None)
+
+    def _reload(self) -> None:
+        self._shut.clear()
+        self._tried = 0.0
+        self._load(again=True)
+
     def _load(self, *, again: bool = False) -> bool:
         """Reads the keys; whether the door may be open. On a reload it is closed where somebody lost the right to be
         here, or where anything is wrong with the files; who comes back finds it open again."""
         options, gate = self._options, self._gate
+        self._loaded = self._files()
         if gate is None:
             return True
         try:
@@ -285,6 +298,14 @@ class Door:
         self._publisher.publish(topics.STATUS, "door", 0, status)
 
 
+def _mark(path: str) -> tuple[int, int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def _resident() -> int:
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * _PAGE
@@ -294,6 +315,18 @@ def say(text: str) -> None:
     """One line for the log."""
     sys.stderr.write(f"proxtop: {text}\n")
     sys.stderr.flush()
+
+
+def serve(name: str, setup: Setup) -> int:
+    """The door of a fleet: what it is told stands in the keys PROXTOP_DOOR…"""
+    told = setup.options
+    key, trusted, insecure = (told[key] for key in DOOR_KEYS)
+    return run(
+        DoorOptions(
+            directory=setup.directory, node=setup.node, interval=setup.interval, address=told[DOOR],
+            key=key or None, trusted=trusted or None, insecure=insecure == "yes" and not key,
+        )
+    )  # fmt: skip
 
 
 def run(options: DoorOptions) -> int:

@@ -143,7 +143,7 @@ def test_from_new_keys_to_trust_and_back(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "agg1.pub"
     file.write_text(made.stdout)
     assert _run(there, "new", "pve1").returncode == 0
-    assert "from the next reload" in _run(there, "trust", str(file)).stdout
+    assert "is let in now" in _run(there, "trust", str(file)).stdout
     name, key = made.stdout.split()
     assert _run(there, "trust", name, key).stdout == "agg1 is let in already\n"
     listed = _run(there, "show").stdout
