@@ -8,7 +8,7 @@ PYTEST := PATH="$(CURDIR)/.lab/bin:$$PATH" $(BIN)/python -m pytest
 RUN_PACKAGES := python3 python3-venv python3-dev gcc libc6-dev pkg-config libvirt-dev
 LAB_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients busybox-static cpio kmod lz4 binutils gcc libc6-dev \
 	iproute2
-TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux groff-base zsh fish
+TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux groff-base zsh fish valgrind
 
 # The lab needs root. What root builds for somebody else stays out of that user's tree.
 LAB := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo env PYTHONDONTWRITEBYTECODE=1 \
@@ -19,7 +19,7 @@ AGAIN := $(if $(wildcard $(VENV)/.without-libvirt),again)
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab lab-stop test test-all lint bench docs clean lab-packages test-packages again
+.PHONY: help run lab lab-stop test test-all lint bench profile docs clean lab-packages test-packages again
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,11 +45,15 @@ lint: $(VENV)/.dev ## style, types and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy --explicit-package-bases $(wildcard install/*.py)
+	@$(BIN)/mypy --explicit-package-bases bench
 	@$(BIN)/mypy --explicit-package-bases tests/conftest.py $(filter-out tests/lab/test_%,$(wildcard tests/lab/*.py))
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.dev test-packages ## what the screen costs with 500 VMs: figures, in ms of CPU
-	@$(BIN)/python -m bench.tui $(ARGS)
+bench: $(VENV)/.dev test-packages ## what proxtop costs on 1 to 200 real guests and 1,000 others: 15 minutes, as root
+	@$(BIN)/python -m bench $(ARGS)
+
+profile: $(VENV)/.dev ## where the CPU goes, as a flame graph: make profile ARGS="--libvirt --cpu" (or a made-up host)
+	@$(BIN)/python -m bench.profile $(ARGS)
 
 docs: $(VENV)/.run ## write docs/metrics.md anew from the catalog
 	@$(BIN)/python -m proxtop.catalog > docs/metrics.md.new

@@ -1,4 +1,5 @@
-"""What the screen costs: `python -m bench.tui [--vms 500]` prints figures, in ms of CPU of this process alone.
+"""What the screen costs: `python -m bench.tui [--vms 500]` prints all figures, in ms of CPU of this process alone;
+`measure` has the most telling ones for the table of `make bench`.
 
 Cycle: a snapshot off the wire, into the history, drawn, and turned into escape codes. Key: from the key press to the
 codes. Real: the program in a terminal (tmux), from a key sent to the screen changed, and its CPU over a while.
@@ -7,14 +8,16 @@ codes. Real: the program in a terminal (tmux), from a key sent to the screen cha
 from __future__ import annotations
 
 import argparse
+import functools
 import pathlib
 import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 
+from bench import watch
+from bench.figures import Figure, note, say
 from proxtop.bus import topics
 from proxtop.bus.frames import decode, encode
 from proxtop.model import Snapshot
@@ -61,16 +64,29 @@ def spent(work: Callable[[], object]) -> float:
     return (time.process_time() - start) * 1000
 
 
-def say(text: str) -> None:
-    """A line of the report."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+class Report:
+    """Figures as they come: printed at once if `loud`, and kept by name."""
 
+    def __init__(self, loud: bool) -> None:
+        self._loud = loud
+        self.medians: dict[str, float] = {}
+        self.single: dict[str, tuple[float, str]] = {}
 
-def line(name: str, figures: list[float]) -> None:
-    """A line of figures: median, 95th percentile, largest."""
-    figures.sort()
-    say(f"{name:44} {statistics.median(figures):7.2f} {figures[int(len(figures) * 0.95)]:7.2f} {figures[-1]:7.2f}")
+    def say(self, text: str) -> None:
+        """A line of the report."""
+        if self._loud:
+            say(text)
+
+    def line(self, name: str, figures: list[float]) -> None:
+        """Figures of one kind: median, 95th percentile, largest, in ms."""
+        figures.sort()
+        self.medians[name] = middle = statistics.median(figures)
+        self.say(f"{name:44} {middle:7.2f} {figures[int(len(figures) * 0.95)]:7.2f} {figures[-1]:7.2f}")
+
+    def one(self, name: str, value: float, unit: str) -> None:
+        """A figure by itself."""
+        self.single[name] = value, unit
+        self.say(f"{name}: {value:.2f} {unit}")
 
 
 class _Screen:
@@ -93,13 +109,13 @@ class _Screen:
         self._frame = self.draw()
 
 
-def core(vms: int) -> None:
+def core(vms: int, report: Report) -> None:
     """The core, without a terminal."""
     frames = []
     for number in range(CYCLES):
         stamp, snapshot = many(vms, number)
         frames.append(encode(topics.SNAPSHOT, "", stamp, snapshot))
-    say(f"{vms} VMs, a frame has {len(frames[0][1]) >> 10} KiB{'median':>24} {'p95':>7} {'max':>7}  (ms of CPU)")
+    report.say(f"{vms} VMs, a frame has {len(frames[0][1]) >> 10} KiB{'median':>24} {'p95':>7} {'max':>7}  (ms of CPU)")
     for columns, rows in SIZES:
         live, painter, state = Live((), Levels(), SPARKS, interval=2.0), Painter(theme.styles(colour=True)), State()
         took: dict[str, list[float]] = {"decode": [], "history": [], "draw": [], "paint": []}
@@ -117,15 +133,15 @@ def core(vms: int) -> None:
             for name, value in zip(took, (first - start, second - first, third - second, last - third), strict=True):
                 took[name].append(value * 1000)
         for name, figures in took.items():
-            line(f"{columns}x{rows} cycle: {name}", list(figures))
-        line(f"{columns}x{rows} cycle: all", [sum(each) for each in zip(*took.values(), strict=True)])
+            report.line(f"{columns}x{rows} cycle: {name}", list(figures))
+        report.line(f"{columns}x{rows} cycle: all", [sum(each) for each in zip(*took.values(), strict=True)])
         screen = _Screen(live, painter, columns, rows)
         for key in KEYS:
-            line(f"{columns}x{rows} key: {key}", [spent(lambda key=key, screen=screen: screen.press(key))])
-        say(f"{columns}x{rows} history: {live.nodes['pve1'].history.bytes / CYCLES / 1024:.0f} KiB a cycle")
+            report.line(f"{columns}x{rows} key: {key}", [spent(functools.partial(screen.press, key))])
+        report.say(f"{columns}x{rows} history: {live.nodes['pve1'].history.bytes / CYCLES / 1024:.0f} KiB a cycle")
 
 
-def real(vms: int, interval: float) -> None:
+def real(vms: int, interval: float, report: Report) -> None:
     """The program in a terminal: wall time from key to screen, and its share of a core."""
     with (
         tempfile.TemporaryDirectory(prefix="proxtop-bench-") as directory,
@@ -144,7 +160,7 @@ def real(vms: int, interval: float) -> None:
                     while terminal.screen() == shown:
                         pass
                     figures.append((time.monotonic() - start) * 1000)
-            line(f"300x100 terminal: key {name} to screen (wall)", figures)
+            report.line(f"300x100 terminal: key {name} to screen (wall)", figures)
         terminal.keys("a", "Home")
         idle = []
         for _ in range(10):
@@ -153,7 +169,7 @@ def real(vms: int, interval: float) -> None:
             terminal.keys("F12")
             terminal.screen()
             idle.append((time.monotonic() - start) * 1000)
-        line("  of that tmux itself: a key and a screen", idle)
+        report.line("  of that tmux itself: a key and a screen", idle)
         terminal.keys("Space")
         terminal.wait("PAUSED")
         before, began = _cpu(pid), time.monotonic()
@@ -161,19 +177,19 @@ def real(vms: int, interval: float) -> None:
         time.sleep(1.5 * interval)
         still = (_cpu(pid) - before) / (time.monotonic() - began)
         feed.process.send_signal(signal.SIGCONT)
-        say(f"300x100 terminal: {still * 100:.2f} % of a core between cycles")
+        report.one("300x100 terminal: share of a core between cycles", still * 100, "%")
         terminal.keys("Space")
         before, began = _cpu(pid), time.monotonic()
         time.sleep(20 * interval)
         share = (_cpu(pid) - before) / (time.monotonic() - began)
-        say(f"300x100 terminal: {share * 100:.2f} % of a core at a cycle each {interval:g} s,"
-              f" {share * interval * 1000:.1f} ms a cycle")  # fmt: skip
+        report.one(f"300x100 terminal: share of a core at a cycle each {interval:g} s", share * 100, "%")
+        report.one("300x100 terminal: CPU a cycle", share * interval * 1000, "ms")
         feed.stop()
         terminal.wait("OLD:")
         before, began = _cpu(pid), time.monotonic()
         time.sleep(10)
-        say(f"300x100 terminal: {(_cpu(pid) - before) / (time.monotonic() - began) * 100:.2f} % of a core"
-              " while nothing comes but the age of the data")  # fmt: skip
+        aging = (_cpu(pid) - before) / (time.monotonic() - began)
+        report.one("300x100 terminal: share of a core while nothing comes but the age of data", aging * 100, "%")
         terminal.keys("q")
 
 
@@ -182,13 +198,30 @@ def _cpu(pid: int) -> float:
     return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
+def measure(vms: int = 500, interval: float = 2.0) -> list[Figure]:
+    """The CPU of a cycle and of the dearest key by size of the screen; the program in a terminal."""
+    note(f"the screen with {vms} VMs")
+    report, load = Report(loud=False), watch.load()
+    core(vms, report)
+    real(vms, interval, report)
+    section = f"the screen, {vms} VMs"
+    found = []
+    for columns, rows in SIZES:
+        size = f"{columns}x{rows}"
+        keys = {name: value for name, value in report.medians.items() if name.startswith(f"{size} key:")}
+        found.append(Figure(section, f"{size}: CPU of a cycle", report.medians[f"{size} cycle: all"], "ms", None, load))
+        found.append(Figure(section, f"{size}: CPU of the dearest key", max(keys.values()), "ms", None, load))
+    return found + [Figure(section, name, value, unit, None, load) for name, (value, unit) in report.single.items()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--vms", type=int, default=500)
     parser.add_argument("--interval", type=float, default=2.0)
     given = parser.parse_args()
-    core(given.vms)
-    real(given.vms, given.interval)
+    report = Report(loud=True)
+    core(given.vms, report)
+    real(given.vms, given.interval, report)
 
 
 if __name__ == "__main__":

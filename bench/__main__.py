@@ -1,0 +1,92 @@
+"""`python -m bench`: what proxtop costs on real guests, beside a floor and beside its peers; see docs/performance.md.
+
+Guests are booted once, more and more of them. Bars and figures are compared as they are; times are compared with those
+of the committed run as if both machines were as fast: by what one read of a kept descriptor costs on each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+
+from bench import figures, hosts, thousand, tui, watch
+from bench.figures import Figure, note, say
+from bench.floor import BARS_SET_AT_US, Floor
+from tests.lab import LabError
+
+SIZES = (1, 10, 50, 100, 200)
+PARTS = ("libvirt", "proxmox", "thousand", "screen")
+
+
+def main() -> int:
+    """0; 1 where a value was wrong or something could not be measured."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, joined by commas: %(default)s")
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="numbers of VMs under libvirt: %(default)s")
+    given = parser.parse_args()
+    parts = given.only.split(",")
+    if not set(parts) <= set(PARTS):
+        parser.error(f"--only {given.only}: parts are {', '.join(PARTS)}")
+    if not all(size.isdecimal() and int(size) > 0 for size in given.sizes.split(",")):
+        parser.error(f"--sizes {given.sizes}: numbers of VMs, joined by commas")
+    sizes = sorted(map(int, given.sizes.split(",")))
+    found: list[Figure] = []
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="proxtop-bench-") as directory:
+        floor = Floor(pathlib.Path(directory))
+        machine = _machine(floor)
+        measures: dict[str, Callable[[], list[Figure]]] = {
+            "libvirt": lambda: hosts.libvirt(sizes, floor),
+            "proxmox": lambda: hosts.proxmox(),
+            "thousand": lambda: thousand.measure(problems),
+            "screen": tui.measure,
+        }
+        for part in parts:
+            with _told(part, problems):
+                found += measures[part]()
+    before = figures.committed()
+    old_us = before.machine.get("read_us")
+    slower = float(machine["read_us"]) / (float(old_us) if isinstance(old_us, int | float) else BARS_SET_AT_US)
+    read_us = float(machine["read_us"])
+    say(f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}")
+    say(f"one read of a kept descriptor: {read_us:.2f} us; {read_us / BARS_SET_AT_US:.1f} x that of the machine where"
+        " the bars were set; figures and bars are compared as they are")  # fmt: skip
+    figures.report(found, before.figures, slower)
+    if set(parts) == set(PARTS) and tuple(sizes) == SIZES:
+        figures.save(machine, found)
+    for problem in problems:
+        say(f"problem: {problem}")
+    return 1 if problems else 0
+
+
+def _machine(floor: Floor) -> dict[str, str | int | float]:
+    text = pathlib.Path("/proc/cpuinfo").read_text()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.machine(),
+        "cores": os.cpu_count() or 0,
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "read_us": round(floor.read_us(), 3),
+        "load": watch.load(),
+    }
+
+
+@contextlib.contextmanager
+def _told(part: str, problems: list[str]) -> Iterator[None]:
+    """What can't be measured is said, and the rest is measured none the less."""
+    try:
+        yield
+    except (LabError, AssertionError, OSError) as error:
+        problems.append(f"{part}: {type(error).__name__}: {error}")
+        note(problems[-1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
