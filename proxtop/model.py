@@ -212,6 +212,15 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Profiles:
+    """What a profiler says of a host's VMs after a step of `step` seconds: the table vm, with how unusual each one is
+    now (profile_anomaly, in standard deviations), how likely its last step was, and its phase."""
+
+    tables: Mapping[str, Table]
+    step: float
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """An actor's heartbeat. `cost` is the CPU seconds of its last cycle; `drops` and `lost` count frames it dropped and
     frames it never got; `info` carries what a reader must know to attach (connector, roots, families, interval)."""
@@ -227,7 +236,7 @@ class Status:
     info: Mapping[str, Value] = field(default_factory=dict)
 
 
-Payload = Domains | Statistics | Inventory | Sample | Snapshot | Status
+Payload = Domains | Statistics | Inventory | Sample | Snapshot | Profiles | Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ import msgpack
 
 from proxtop.bus import wire
 from proxtop.bus.ids import IdsError, IdsReader, IdsWriter, listed
-from proxtop.bus.topics import INVENTORY, SAMPLE, SNAPSHOT, SOURCE, STATUS, TopicError, parse_topic, topic
+from proxtop.bus.topics import INVENTORY, PROFILE, SAMPLE, SNAPSHOT, SOURCE, STATUS, TopicError, parse_topic, topic
 from proxtop.bus.wire import FrameError, from_wire, read_ids, to_wire
-from proxtop.model import Domains, Inventory, Message, Payload, Sample, Snapshot, Stamp, Statistics, Status
+from proxtop.model import Domains, Inventory, Message, Payload, Profiles, Sample, Snapshot, Stamp, Statistics, Status
 
 VERSION = 2
 """The schema of what is sent. A field that is added needs no new one: who does not know it ignores it, who misses it
@@ -41,7 +41,7 @@ DOMAINS = "domains"
 def _body_type(kind: str, part: str) -> type:
     if kind == SOURCE:
         return Domains if part == DOMAINS else Statistics
-    return {INVENTORY: Inventory, SAMPLE: Sample, SNAPSHOT: Snapshot, STATUS: Status}[kind]
+    return {INVENTORY: Inventory, SAMPLE: Sample, SNAPSHOT: Snapshot, PROFILE: Profiles, STATUS: Status}[kind]
 
 
 def _tables(body_type: type, body: Any) -> Iterable[Any]:
@@ -50,7 +50,7 @@ def _tables(body_type: type, body: Any) -> Iterable[Any]:
         raise FrameError("no body")
     if body_type is Statistics:
         return (body.get("table"),)
-    if body_type in (Sample, Snapshot):
+    if body_type in (Sample, Snapshot, Profiles):
         tables = body.get("tables")
         if tables.__class__ is not dict:
             raise FrameError("no tables")
@@ -60,7 +60,7 @@ def _tables(body_type: type, body: Any) -> Iterable[Any]:
 
 def prepare() -> None:
     """Builds every codec; done once before a fork, the workers share them."""
-    for kind in (Stamp, Domains, Statistics, Inventory, Sample, Snapshot, Status):
+    for kind in (Stamp, Domains, Statistics, Inventory, Sample, Snapshot, Profiles, Status):
         wire.prepare(kind)
     stamp = Stamp("x", 0, 0, 0, 0.0, 0.0)
     decode(encode(STATUS, "x", stamp, Status("x", "", 0, 0.0)))

@@ -120,18 +120,22 @@ class Publisher:
         self.node = node
         self.epoch = time.time_ns()
         self.drops = 0
-        self._seq: dict[tuple[str, str], int] = {}
+        self._seq: dict[tuple[str, str, str], int] = {}
         self._last: dict[bytes, list[bytes]] = {}
         self._unsent: set[bytes] = set()
         self._ids = IdsWriter()
         self._connected = False
 
-    def publish(self, kind: str, part: str, cycle: int, body: Payload, *, mono: float | None = None) -> None:
-        """Sends a message, stamped now; `mono` is the instant of its data where that was earlier."""
-        key = (kind, part)
+    def publish(
+        self, kind: str, part: str, cycle: int, body: Payload, *, mono: float | None = None, node: str | None = None
+    ) -> None:
+        """Sends a message, stamped now; `mono` is the instant of its data where that was earlier, `node` the host that
+        it is about where that is another one."""
+        node = node or self.node
+        key = (kind, node, part)
         seq = self._seq[key] = self._seq.get(key, 0) + 1
         now = time.monotonic()
-        stamp = Stamp(self.node, self.epoch, seq, cycle, time.time(), now if mono is None else mono)
+        stamp = Stamp(node, self.epoch, seq, cycle, time.time(), now if mono is None else mono)
         frames = encode(kind, part, stamp, body, self._ids)
         if not self._connected:
             self.on_readable()

@@ -16,6 +16,9 @@ Past = tuple[int, ...]
 PRIOR = 2.0
 """Weight, in transitions, of what a shorter past says against what a longer one was seen to do."""
 
+LEAF_PRIOR = 20.0
+"""The same, of what the whole time says against what a leaf of the period tree saw."""
+
 _DENSE = 1 << 14
 """Cells up to which a table is an array; a larger one is a dictionary, as most of it would stay empty."""
 
@@ -162,18 +165,19 @@ def predict(counts: Counts, past: Past, leaves: Counts | None = None, leaf: int 
     past = past[-counts.layout.history :]
     chances = [1 / states] * states
     for order in range(len(past) + 1):
-        chances = _corrected(chances, counts.row(past[len(past) - order :]))
+        chances = corrected(chances, counts.row(past[len(past) - order :]))
     if leaves is not None and past:
-        chances = _corrected(chances, leaves.row(past, leaf))
+        chances = corrected(chances, leaves.row(past, leaf), LEAF_PRIOR)
     return chances
 
 
-def _corrected(chances: list[float], row: list[int]) -> list[float]:
+def corrected(chances: list[float], row: list[int], prior: float = PRIOR) -> list[float]:
+    """Chances, corrected by what was counted."""
     n = sum(row)
     if not n:
         return chances
-    whole = n + PRIOR
-    return [(c + PRIOR * p) / whole for c, p in zip(row, chances, strict=True)]
+    whole = n + prior
+    return [(c + prior * p) / whole for c, p in zip(row, chances, strict=True)]
 
 
 def stationary(counts: Counts) -> dict[Past, float]:

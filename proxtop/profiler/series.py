@@ -7,7 +7,7 @@ from collections import deque
 from math import inf, log2, sqrt
 
 from proxtop.profiler.discretise import Bounds, kept, moved, state_of
-from proxtop.profiler.markov import Counts, Past, predict
+from proxtop.profiler.markov import Counts, Past, corrected, predict
 from proxtop.profiler.settings import Settings
 
 DELAY = 10
@@ -16,11 +16,39 @@ DELAY = 10
 LEARNT = 30
 """Transitions that must have been learnt before anything is called unusual."""
 
+ALARM = 5.0
+"""The score from which on something is called unusual."""
+
 _FADE = 0.85
+_RARITY_FADE = 0.7
 _CLIP_BITS = 6.0
 _FLOOR_BITS2 = 1.0
+_FLOOR_BITS = 0.6
+_RAREST_BITS = 9.0
 
 Step = tuple[Past, int]
+
+
+class Running:
+    """Mean and standard deviation of numbers that come one by one."""
+
+    __slots__ = ("_m2", "count", "mean")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self._m2 = 0.0
+
+    def add(self, value: float) -> None:
+        """One more."""
+        self.count += 1
+        distance = value - self.mean
+        self.mean += distance / self.count
+        self._m2 += distance * (value - self.mean)
+
+    @property
+    def deviation(self) -> float:
+        """0 before there are two."""
+        return sqrt(self._m2 / self.count) if self.count else 0.0
 
 
 class Series:
@@ -29,6 +57,8 @@ class Series:
 
     __slots__ = (
         "_fresh",
+        "_rarities",
+        "_rarity",
         "_surprise",
         "_variance",
         "bounds",
@@ -78,6 +108,8 @@ class Series:
         self._fresh: deque[tuple[Past, int, int]] = deque()
         self._surprise = 0.0
         self._variance = 0.0
+        self._rarity: float | None = None
+        self._rarities = Running()
 
     @property
     def deviation(self) -> float:
@@ -86,11 +118,13 @@ class Series:
 
     @property
     def anomaly(self) -> float | None:
-        """By how many standard deviations the last steps were more surprising than expected; None before enough is
-        known. Lower than expected is 0."""
-        if self.steps - len(self._fresh) < LEARNT or not self._variance:
+        """By how many standard deviations the last steps were out of the ordinary, as transitions or as states, the
+        larger of the two; 0 for ordinary ones. None before enough is known."""
+        if self.steps - len(self._fresh) < LEARNT or not self._variance or self._rarity is None:
             return None
-        return max(0.0, self._surprise / sqrt(self._variance))
+        usual = self._rarities
+        strange = (self._rarity - usual.mean) / max(usual.deviation, _FLOOR_BITS)
+        return max(0.0, self._surprise / sqrt(self._variance), strange)
 
     def fix(self, bounds: Bounds | None) -> None:
         """States over this range from now on; None: over what is observed."""
@@ -139,6 +173,7 @@ class Series:
         past = self.past
         if past:
             self._judge(predict(self.root, past, self.leaves, leaf), state)
+            self._place(state, leaf)
             self._fresh.append((past, state, leaf))
             self.steps += 1
             if len(self._fresh) > DELAY:
@@ -158,6 +193,18 @@ class Series:
         self._surprise = _FADE * self._surprise + excess
         self._variance = _FADE * _FADE * self._variance + max(square - entropy * entropy, 0.0) + _FLOOR_BITS2
 
+    def _place(self, state: int, leaf: int) -> None:
+        """How rare the state is at that leaf and those beside it, in bits, over the last steps; and what that usually
+        is. Beside it: what happens daily does not happen to the minute."""
+        chances = predict(self.root, ())
+        if self.leaves is not None:
+            near = [self.leaves.row((), (leaf + side) % self.leaves.tables) for side in (-1, 0, 1)]
+            chances = corrected(chances, [sum(counts) for counts in zip(*near, strict=True)])
+        bits = min(-log2(chances[state]), _RAREST_BITS)
+        if self._rarity is not None:
+            self._rarities.add(self._rarity)
+        self._rarity = bits if self._rarity is None else _RARITY_FADE * self._rarity + (1 - _RARITY_FADE) * bits
+
     def _learn(self, past: Past, state: int, leaf: int, count: int = 1) -> None:
         self.root.add(past, state, count=count)
         if self.leaves is not None:
@@ -174,6 +221,7 @@ class Series:
         self.buffer = []
         self.past, self.likelihood = (), None
         self._surprise = self._variance = 0.0
+        self._rarity = None
 
     def level(self, state: int) -> tuple[int, float | None, float | None]:
         """(buffers in that state, their mean, their standard deviation)"""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from proxtop import __version__
 from proxtop.options import APPLICATION, COLLECTING, OptionError, Options, options_of, parser_of
+from proxtop.profiler.arguments import declare, seconds, settings_of
 from proxtop.profiler.settings import Settings, SettingsError
 
 PRINTERS = ("json", "text")
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 HELP = f"""\
 Usage:
@@ -66,12 +65,9 @@ class Profiling:
 def parse(argv: Sequence[str]) -> Profiling:
     """The options of a command line; exits with 2 on a wrong one, 0 after -h and -v."""
     parser = parser_of("proxprofiler", without=("--human", "--netdev", "--storedev"))
-    for name in (
-        "--states", "--buffersize", "--history", "--filterstddevs", "--periodsize", "--outputFreq",
-        "--phase-likelihood", "--phase-history", "--state-dir", "--input",
-    ):  # fmt: skip
+    declare(parser)
+    for name in ("--outputFreq", "--input"):
         parser.add_argument(name)
-    parser.add_argument("--fixedbound", action="store_true")
     given = parser.parse_args(argv)
     if given.help:
         sys.stdout.write(HELP)
@@ -85,49 +81,11 @@ def parse(argv: Sequence[str]) -> Profiling:
     try:
         if given.input is not None and (watch.bus is not None or watch.runs != -1):
             raise OptionError("--input: recorded cycles need neither --bus nor --runs; drop them")
-        for name in ("input", "state_dir"):
-            if getattr(given, name) == "":
-                raise OptionError(f"--{name.replace('_', '-')}: the value is empty; give one or leave the option out")
-        settings = Settings(
-            states=_whole("--states", given.states, 4),
-            buffersize=_whole("--buffersize", given.buffersize, 10),
-            history=_whole("--history", given.history, 1),
-            filterstddevs=_number("--filterstddevs", given.filterstddevs, -1.0),
-            fixedbound=given.fixedbound,
-            periodsize=_sizes(given.periodsize),
-            phase_likelihood=_number("--phase-likelihood", given.phase_likelihood, 0.0),
-            phase_history=_whole("--phase-history", given.phase_history, 10),
-            interval=watch.frequency,
-        ).checked()
+        if given.input == "":
+            raise OptionError("--input: the value is empty; give a file, or - for standard input")
+        settings = settings_of(given, watch.frequency)
         every = seconds("--outputFreq", given.outputFreq if given.outputFreq is not None else "60s")
     except (OptionError, SettingsError) as error:
         parser.error(str(error))
     printer = given.printer or ("text" if watch.output == "stdout" and sys.stdout.isatty() else "json")
     return Profiling(replace(watch, printer=printer), settings, every, given.state_dir, given.input)
-
-
-def seconds(option: str, text: str) -> float:
-    """The seconds of 60, 60s, 5m, 1.5h or 1d."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text)
-    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not 0.2 <= value <= 366 * 86400:
-        raise OptionError(f"{option}: {text!r} is no time; give e.g. 60s, 5m or plain seconds")
-    return value
-
-
-def _whole(option: str, text: str | None, default: int) -> int:
-    try:
-        return default if text is None else int(text)
-    except ValueError:
-        raise OptionError(f"{option}: {text!r} is no whole number; give e.g. {default}") from None
-
-
-def _number(option: str, text: str | None, default: float) -> float:
-    try:
-        return default if text is None else float(text)
-    except ValueError:
-        raise OptionError(f"{option}: {text!r} is no number; give e.g. 3 or 0.5") from None
-
-
-def _sizes(text: str | None) -> tuple[int, ...]:
-    return tuple(_whole("--periodsize", part, 24) for part in text.split(",")) if text is not None else ()

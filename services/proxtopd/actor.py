@@ -106,9 +106,12 @@ class Actor:
         self._count += 1
         heapq.heappush(self._timers, (mono, self._count, callback))
 
-    def publish(self, kind: str, part: str, cycle: int, body: Payload, *, mono: float | None = None) -> None:
-        """Sends a message; `mono` is the instant of its data."""
-        self.publisher.publish(kind, part, cycle, body, mono=mono)
+    def publish(
+        self, kind: str, part: str, cycle: int, body: Payload, *, mono: float | None = None, node: str | None = None
+    ) -> None:
+        """Sends a message; `mono` is the instant of its data, `node` the host that it is about where that is not the
+        fleet's."""
+        self.publisher.publish(kind, part, cycle, body, mono=mono, node=node)
 
     def finished(self, cycle: int) -> None:
         """Says that the work of a cycle is done: the heartbeat tells its CPU time."""

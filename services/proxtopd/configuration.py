@@ -6,18 +6,23 @@ keys that its row of registry.KINDS names, and is replaced by a reload only when
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from proxtop import options
 from proxtop.bus import endpoints
 from proxtop.catalog import FAMILIES
+from proxtop.profiler import arguments
+from proxtop.profiler.settings import Settings, SettingsError
 
 PATH = "/etc/proxtop.conf"
+PROFILER = "PROXTOP_PROFILER"
 PRINTER = "PROXTOP_PRINTER_"
 """What the key of each printer begins with; the rest is its name."""
 
@@ -108,6 +113,28 @@ def printer_options(text: str) -> options.Options:
         return options.of([f"--printer={name}", f"--output={output}", f"--target={target}", *rest])
     except options.OptionError as error:
         raise ConfigurationError(str(error)) from None
+
+
+def profiler_options(text: str, interval: float) -> tuple[Settings, str | None]:
+    """(settings, state directory) of the profiler: what proxprofiler would be told."""
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise ConfigurationError(message)
+
+    parser = Parser(add_help=False, allow_abbrev=False)
+    arguments.declare(parser)
+    given = parser.parse_args([word for word in text.split() if word != "on"])
+    if given.state_dir is not None and not given.state_dir.startswith("/"):
+        raise ConfigurationError(f"--state-dir: {given.state_dir!r} is not a whole path; give one that begins with /")
+    try:
+        return arguments.settings_of(given, interval), given.state_dir
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _profiler(value: str) -> None:
+    profiler_options(value, 2.0)
 
 
 def read(path: str | None, settings: Sequence[str] = ()) -> Configuration:
@@ -304,6 +331,7 @@ KEYS = (
     Key("PROXTOP_PROCFS", "/proc", _procfs, "where the host's /proc is"),
     Key("PROXTOP_SYSFS", "/sys", _sysfs, "where the host's /sys is"),
     Key("PROXTOP_NODE", "", _node, "name of the host, where it is not this one's"),
+    Key(PROFILER, "", _profiler, "profiles of the VMs: on, or options of proxprofiler such as --state-dir=; else none"),
     Key("PROXTOP_RUN", endpoints.LOCAL, _run, "directory of the bus; proxtopd's own is beside it, with a d at its end"),
     Key("PROXTOP_USER", "proxtop", _account, "the user that workers run as, where proxtopd is started by root"),
     Key("PROXTOP_GROUP", "proxtop", _account, "the group whose members may watch"),

@@ -22,14 +22,14 @@ class StoreError(Exception):
 
 
 class ProfileStore:
-    """The profiles below `directory`; one process at a time. `say` gets a line for what is
-    wrong, once until it is right again. A profile is safe once `save` returns, unless `durable` is False: then it may
-    take the kernel some seconds to write it down."""
+    """The profiles below `directory`; one process at a time. `say` gets a line for what is wrong, once until it is
+    right again; `trouble` is that line while it lasts. A profile is safe once `save` returns, unless `durable` is
+    False: then it may take the kernel some seconds to write it down."""
 
     def __init__(self, directory: str, say: Callable[[str], None]) -> None:
         self._directory = directory
         self._say = say
-        self._failing = False
+        self.trouble: str | None = None
         self._unreadable: set[str] = set()
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -96,12 +96,12 @@ class ProfileStore:
                     os.fsync(file.fileno())
             os.replace(fresh, path)
         except OSError as error:
-            if not self._failing:
-                self._failing = True
-                self._say(f"{path}: {error.strerror}; profiles are kept in memory until it can be written")
+            if self.trouble is None:
+                self.trouble = f"{path}: {error.strerror}; profiles are kept in memory until it can be written"
+                self._say(self.trouble)
             return
-        if self._failing:
-            self._failing = False
+        if self.trouble is not None:
+            self.trouble = None
             self._say(f"{self._directory}: profiles are written again")
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proxtop.catalog import FAMILIES
-from proxtopd.configuration import DOOR, DOOR_KEYS, PRINTER, Configuration
+from proxtopd.configuration import DOOR, DOOR_KEYS, PRINTER, PROFILER, Configuration
 
 IO_CAPABILITIES = ("sys_ptrace", "dac_read_search")
 """What /proc/PID/io of another user's process asks for; either alone is not enough."""
@@ -39,6 +39,7 @@ KINDS = (
     Kind("lookup", "proxtopd.lookup"),
     Kind("aggregator", "proxtopd.aggregator", families=True),
     *(Kind(name, "proxtopd.collector", capabilities=IO_CAPABILITIES if name == "io" else ()) for name in FAMILIES),
+    Kind("profiler", "proxtopd.profiler", when=PROFILER, keys=(PROFILER,)),
     Kind("printer", "proxtopd.printer", when=PRINTER),
     Kind("door", "proxtopd.door", when=DOOR, keys=(DOOR, *DOOR_KEYS)),
 )

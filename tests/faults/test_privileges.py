@@ -123,7 +123,11 @@ def privileged(shared_rig: Rig) -> Iterator[tuple[Privileged, Machine]]:
     target = shared_rig.folder / "out"
     target.mkdir()
     shutil.chown(target, USER)
-    fleet = Privileged(shared_rig, f"PROXTOP_PRINTER_FILE=json file {target}/cycles")
+    fleet = Privileged(
+        shared_rig,
+        f"PROXTOP_PRINTER_FILE=json file {target}/cycles",
+        f"PROXTOP_PROFILER=--state-dir={target}/profiles",
+    )
     fleet.fleet.up()
     yield fleet, machine
 
@@ -133,7 +137,7 @@ def test_every_process_may_exactly_what_the_table_says(privileged: tuple[Privile
     table = _table()
     assert {kind.name for kind in KINDS} <= table.keys()
     pids = fleet.up()
-    assert "printer-file" in pids
+    assert {"printer-file", "profiler"} <= pids.keys()
     for name, pid in pids.items():
         _held(pid, table["printer" if name.startswith("printer-") else name], name)
     user, group, capabilities = table["proxtopd, supervisord"]

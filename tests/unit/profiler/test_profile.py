@@ -5,6 +5,7 @@ import random
 import pytest
 
 from proxtop.profiler.profile import Profile
+from proxtop.profiler.series import ALARM
 from proxtop.profiler.settings import Settings, SettingsError
 from tests.unit.profiler.chains import START, chain_settings, fed, feed
 
@@ -142,17 +143,20 @@ def test_a_change_of_behaviour_scores_high_and_calm_scores_low() -> None:
     quiet = profile.anomaly
     feed(profile, [3] * 10)
     assert quiet is not None
-    assert quiet < 3
+    assert quiet < ALARM
     assert profile.anomaly is not None
-    assert profile.anomaly > 5
+    assert profile.anomaly > ALARM
     assert profile.odd == "cpu"
 
 
 def test_one_strange_step_alone_is_no_alarm() -> None:
-    profile = fed([0] * 500, chain_settings())
-    feed(profile, [3, 0])
-    assert profile.anomaly is not None
-    assert profile.anomaly < 4
+    profile = fed([0] * 5000, chain_settings())
+    for state in (3, 0, 0):
+        feed(profile, [state])
+        assert profile.anomaly is not None
+        assert profile.anomaly < ALARM
+    feed(profile, [3, 3, 3])
+    assert profile.anomaly >= ALARM
 
 
 def test_likelihood_is_the_chance_of_the_last_step() -> None:

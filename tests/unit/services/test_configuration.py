@@ -82,6 +82,10 @@ def test_values_quotes_and_words_of_the_command_line(conf: pathlib.Path) -> None
         ("PROXTOP_PRINTER_A=json stdout /x", "PROXTOP_PRINTER_A: there is no output 'stdout'"),
         ("PROXTOP_PRINTER_A=json file x", "PROXTOP_PRINTER_A: 'x' is not the whole path"),
         ("PROXTOP_PRINTER_A=json tcp x", "PROXTOP_PRINTER_A: --target: 'x' is not host:port"),
+        ("PROXTOP_PROFILER=--states=1", "PROXTOP_PROFILER: --states: 1 is not from 2 to 64"),
+        ("PROXTOP_PROFILER=--bus=/x", "PROXTOP_PROFILER: unrecognized arguments: --bus=/x"),
+        ("PROXTOP_PROFILER=yes", "PROXTOP_PROFILER: unrecognized arguments: yes"),
+        ("PROXTOP_PROFILER=--state-dir=x", "PROXTOP_PROFILER: --state-dir: 'x' is not a whole path"),
         ("PROXTOP_PRINTER_A=json file /x --bus=/x", "PROXTOP_PRINTER_A: '--bus=/x' is no option of a printer"),
         ("PROXTOP_INTERVAL = 2", "'PROXTOP_INTERVAL = 2' is not KEY=value"),
         ("export PROXTOP_INTERVAL=2", "is not KEY=value"),
@@ -131,8 +135,8 @@ WORKERS = Account("someone", 1234, "watchers", 2345)
 
 
 def test_only_io_keeps_capabilities_and_exactly_its_two(conf: pathlib.Path) -> None:
-    made = _programs(conf, "PROXTOP_CONNECTOR=qemu\nPROXTOP_PRINTER_A=json file /x\n", WORKERS)
-    assert list(made) == ["broker", "connector", "lookup", "aggregator", *FAMILIES, "printer-a"]
+    made = _programs(conf, "PROXTOP_CONNECTOR=qemu\nPROXTOP_PROFILER=on\nPROXTOP_PRINTER_A=json file /x\n", WORKERS)
+    assert list(made) == ["broker", "connector", "lookup", "aggregator", *FAMILIES, "profiler", "printer-a"]
     for name, program in made.items():
         words = shlex.join(program.command)
         kept = "-all,+sys_ptrace,+dac_read_search" if name == "io" else "-all"
