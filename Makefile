@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 PYTEST := PATH="$(CURDIR)/.lab/bin:$$PATH" $(BIN)/python -m pytest
 
 RUN_PACKAGES := python3 python3-venv python3-dev gcc libc6-dev pkg-config libvirt-dev
+DEB_PACKAGES := build-essential debhelper fakeroot
 LAB_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients busybox-static cpio kmod lz4 binutils gcc libc6-dev \
 	iproute2
-TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux groff-base zsh fish valgrind
+TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux groff-base zsh fish valgrind \
+	$(DEB_PACKAGES) debootstrap systemd e2fsprogs
 
 # The lab needs root. What root builds for somebody else stays out of that user's tree.
 LAB := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo env PYTHONDONTWRITEBYTECODE=1 \
@@ -16,10 +18,20 @@ LAB := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo env P
 # Without libvirt's headers the last time: look again.
 AGAIN := $(if $(wildcard $(VENV)/.without-libvirt),again)
 
+# Where make install puts things. `make install DESTDIR=…` lays the same below another directory, for a package or an image.
+prefix ?= /usr/local
+sysconfdir ?= /etc
+appdir ?= $(prefix)/lib/proxtop
+unitdir ?= $(if $(filter /usr,$(prefix)),/usr/lib,$(sysconfdir))/systemd/system
+packages ?= dist
+# The system's own interpreter: one that a user brought need not be readable for others.
+PLACES := PYTHON="$(if $(filter python3,$(PYTHON)),$(firstword $(wildcard /usr/bin/python3) python3),$(PYTHON))" \
+	prefix="$(prefix)" sysconfdir="$(sysconfdir)" appdir="$(appdir)" unitdir="$(unitdir)"
+
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab lab-stop test test-all lint bench profile docs clean lab-packages test-packages again
+.PHONY: help run lab lab-stop test test-all lint bench profile docs install uninstall deb clean lab-packages test-packages again
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +70,24 @@ profile: $(VENV)/.dev ## where the CPU goes, as a flame graph: make profile ARGS
 docs: $(VENV)/.run ## write docs/metrics.md anew from the catalog
 	@$(BIN)/python -m proxtop.catalog > docs/metrics.md.new
 	@mv docs/metrics.md.new docs/metrics.md
+
+install: ## install for the whole system: make install [prefix=/usr/local] [DESTDIR=…]; as root
+	@scripts/packages $(RUN_PACKAGES)
+ifdef DESTDIR
+	@$(PLACES) install/tree "$(DESTDIR)"
+else
+	@tree=$$(mktemp -d) && trap 'rm -rf "$$tree"' EXIT && export $(PLACES) && \
+		install/place && install/tree "$$tree" && install/account add && install/place "$$tree"
+	@echo "installed; proxtop runs now, and the fleet with: systemctl enable --now proxtopd"
+endif
+
+uninstall: ## remove all that make install put there, with configuration, keys and logs; the same prefix
+	@$(PLACES) install/remove
+	@install/account remove
+
+deb: ## build a Debian package for this release into dist/
+	@scripts/packages $(RUN_PACKAGES) $(DEB_PACKAGES)
+	@install/deb "$(packages)"
 
 clean: ## remove what was built: .venv, the lab's cache, tools' caches
 	@rm -rf $(VENV) .lab build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -65,7 +65,9 @@ class Link:
             import libvirt
         except ImportError as error:
             raise ConnectorError(
-                f"libvirt: its Python module can't be used ({error}); pip install 'proxtop[libvirt]', or --qemu"
+                f"libvirt: its Python module can't be used ({error}); "
+                + ("install libvirt0" if "libvirt.so" in str(error) else "pip install 'proxtop[libvirt]'")
+                + ", or say --qemu"
             ) from None
         self._error = libvirt.libvirtError
         libvirt.registerErrorHandler(_silent, None)  # else every error is on stderr too

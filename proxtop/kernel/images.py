@@ -34,14 +34,25 @@ def look(path: str, sysfs: str, *, lstat: Callable[[str], os.stat_result] = os.l
     try:
         status = lstat(path)
     except (OSError, ValueError):
-        return None
+        return _by_name(path, sysfs) if path.startswith("/dev/") else None
     if stat.S_ISREG(status.st_mode):
         return Image(status.st_size, status.st_blocks * _SECTOR, device=False)
     if not stat.S_ISBLK(status.st_mode):
         return None
     number = os.major(status.st_rdev), os.minor(status.st_rdev)
     sectors = _line(f"{sysfs}/dev/block/{number[0]}:{number[1]}/size")
-    whole = blockdev.by_number(sysfs, *number)
+    return _device(sysfs, blockdev.by_number(sysfs, *number), sectors)
+
+
+def _by_name(path: str, sysfs: str) -> Image | None:
+    """The device of a node that can't be seen, in a container or a service that has a /dev of its own."""
+    whole = blockdev.by_path(sysfs, path)
+    node = path.removeprefix("/dev/").replace("/", "!")
+    sectors = _line(f"{sysfs}/class/block/{node}/size") or _line(f"{sysfs}/class/block/{whole}/size")
+    return _device(sysfs, whole, sectors)
+
+
+def _device(sysfs: str, whole: str | None, sectors: str | None) -> Image | None:
     if whole is None or sectors is None or not sectors.isdecimal():
         return None
     size = int(sectors) * _SECTOR

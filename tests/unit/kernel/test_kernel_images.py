@@ -95,3 +95,19 @@ def test_a_thin_volume_and_a_snapshot_take_nobody_knows_what(devices: Devices, s
 def test_what_another_layer_holds_takes_nobody_knows_what(devices: Devices, name: str) -> None:
     devices.add(name)
     assert devices.look(name) == Image(SECTORS * 512, None, True)
+
+
+def test_a_device_whose_node_can_not_be_seen_is_found_by_its_name(devices: Devices) -> None:
+    devices.add("dm-0", on=("sda3",), uuid="LVM-abcdef")
+    (devices.sys / "devices/dm-0/dm/name").write_text("pve-vm--101--disk--0\n")
+    (devices.sys / "devices/sda/sda3/size").write_text("1024\n")
+    whole, part = Image(SECTORS * 512, SECTORS * 512, True), Image(1024 * 512, 1024 * 512, True)
+    for path, seen in (
+        ("/dev/sda", whole), ("/dev/sda3", part), ("/dev/mapper/pve-vm--101--disk--0", whole),
+        ("/dev/pve/vm-101-disk-0", whole), ("/dev/gone", None), ("/dev/pve/vm-102-disk-0", None), ("/srv/gone", None),
+    ):  # fmt: skip
+        assert look(path, str(devices.sys), lstat=_hidden) == seen, path
+
+
+def _hidden(path: str) -> os.stat_result:
+    raise FileNotFoundError(path)
