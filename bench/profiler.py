@@ -1,4 +1,5 @@
-"""What the profiler foretells, what it notices, and what it costs: `python -m bench.profiler`.
+"""What the profiler foretells, what it notices, and what it costs: `python -m bench.profiler` prints all figures,
+`measure` has the most telling ones for the table of `make bench`.
 
 Forecast: profiles of 14 days, frozen; each half hour of the 4 days after them, the chances of the states at several
 distances ahead, by log-loss (bits a forecast; less is better), beside two others that know the same days: the mean
@@ -9,16 +10,21 @@ snapshots off the wire into profiles, 1,000 VMs each second, CPU and memory of t
 
 from __future__ import annotations
 
+import argparse
 import copy
+import json
 import pathlib
 import random
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import log2
 
+from bench import watch
+from bench.figures import Figure, note
 from bench.traces import DAY, SHAPES, STEP_S, days
 from proxtop.bus import topics
 from proxtop.bus.frames import decode, encode
@@ -221,7 +227,38 @@ def report() -> Iterator[str]:
     )
 
 
+def measure() -> list[Figure]:
+    """The most telling ones, for the table of `make bench`; the cost in a process of its own."""
+    note("the profiler")
+    load, section = watch.load(), "the profiler"
+    found = []
+    losses = forecasts()
+    for ahead in AHEAD:
+        own, same, mean = (sum(column) for column in zip(*(kind[ahead] for kind in losses.values()), strict=True))
+        name = f"log-loss {ahead * STEP_S:,.0f} s ahead / that of persistence or the mean"
+        found.append(Figure(section, name, own / min(same, mean), "", 1.0, load))
+    noticed, wrong = anomalies()
+    found.append(Figure(section, "buffers without a change that raise an alarm", 100 * wrong, "%", 1.0, load))
+    for change, (share, _, _) in noticed.items():
+        found.append(
+            Figure(section, f"{change}: not noticed within {WITHIN} buffers", 100 * (1 - share), "%", None, load)
+        )
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.profiler", "--cost"], capture_output=True, text=True, check=True
+    )
+    whole = Cost(**json.loads(done.stdout))
+    name = "1,000 VMs with 6 metrics each second"
+    found.append(Figure(section, f"{name}: share of a core", 100 * whole.share, "%", 5.0, load))
+    found.append(Figure(section, f"{name}: memory", whole.memory_mb, "MB", 200.0, load))
+    return found
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cost", action="store_true", help="the cost alone, as JSON")
+    if parser.parse_args().cost:
+        sys.stdout.write(json.dumps(asdict(cost())) + "\n")
+        return
     for line in report():
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

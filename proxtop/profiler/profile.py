@@ -38,8 +38,10 @@ class Profile:
     def put(self, time: float, values: Mapping[str, float | None], bounds: Mapping[str, Bounds | None]) -> bool:
         """Takes a sample of each metric (None: unknown) and the range that it can have, where that is known; whether a
         buffer was full, so that there is a new state."""
-        before = self.time
-        if before is not None and not 0 < time - before <= self.settings.step_s + self.settings.interval:
+        before, settings = self.time, self.settings
+        if before is not None and -settings.step_s < time - before <= 0:
+            return False  # seen already: a VM that migrates is on two hosts for a moment
+        if before is not None and not 0 < time - before <= settings.step_s + settings.interval:
             self._interrupt()
         if before is None:
             self.since = time

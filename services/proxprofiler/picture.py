@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -28,7 +29,9 @@ def draw(profile: Profile, series: Series, steps: int, path: str) -> None:
     _timeline(axes[1], profile, series, steps)
     if tree:
         _periods(figure, axes[2], series)
-    figure.savefig(path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font has not: boxes
+        figure.savefig(path)
 
 
 def _plain(text: str) -> str:

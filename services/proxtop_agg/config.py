@@ -14,6 +14,7 @@ from typing import Any
 from proxtop import options
 from proxtop.bus import endpoints, keys
 from proxtop.bus.keys import KeyProblem, Pair
+from proxtopd.configuration import ConfigurationError, profiler_options
 from proxtopd.door import DoorOptions
 
 DEFAULT = "/etc/proxtop/agg.toml"
@@ -42,7 +43,8 @@ class Peer:
 @dataclass(frozen=True, slots=True)
 class Config:
     """All of agg.toml. `lost`: cycles without a frame after which a host is lost; `gone`: seconds after which the VMs
-    of a lost host go from the screen; `outputs`: the options of a proxtop each."""
+    of a lost host go from the screen; `outputs`: the options of a proxtop each; `profiler`: the seconds between two
+    cycles and the options of a profiler of all VMs."""
 
     name: str
     directory: str
@@ -53,6 +55,7 @@ class Config:
     door: DoorOptions | None
     outputs: tuple[tuple[str, ...], ...]
     insecure: bool
+    profiler: tuple[float, str] | None = None
 
     @property
     def high_water(self) -> int:
@@ -167,7 +170,7 @@ def _config(top: _Section) -> Config:
     outputs = tuple(_output(section, endpoints.subscribe(directory)) for section in top.sections("outputs"))
     config = Config(
         name=name, directory=directory, own=own, peers=peers, lost=lost, gone=gone, door=None, outputs=outputs,
-        insecure=insecure,
+        insecure=insecure, profiler=_profiler(top.section("profiler")),
     )  # fmt: skip
     door_options = _door(door, config, key, insecure) if door else None
     top.end()
@@ -232,6 +235,20 @@ def _door(section: _Section, config: Config, key: str | None, insecure: bool) ->
     if (problem := door.checked()) is not None:
         raise ConfigError(f"door: {problem}")
     return door
+
+
+def _profiler(section: _Section | None) -> tuple[float, str] | None:
+    """(interval, options) of the profiler, None without one."""
+    if section is None:
+        return None
+    interval = section.number("interval", 2, options.MIN_FREQUENCY, options.MAX_FREQUENCY)
+    words = " ".join(section.texts("options"))
+    section.end()
+    try:
+        profiler_options(words, interval)
+    except ConfigurationError as error:
+        raise ConfigError(f"{section.path('options')}: {error}") from None
+    return interval, words
 
 
 def _output(section: _Section, bus: str) -> tuple[str, ...]:

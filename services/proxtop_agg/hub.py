@@ -51,7 +51,8 @@ class Hub:
         self._last = LastValues(_MOST_TOPICS, _MOST_LAST_BYTES)
         self._poll = select.epoll()
         self._inward = bounded(self._context.socket(zmq.SUB))
-        self._inward.set(zmq.SUBSCRIBE, f"{topics.STATUS}/{loaded.name}/".encode())
+        for prefix in (topics.topic(topics.STATUS, loaded.name), f"{topics.PROFILE}/".encode()):
+            self._inward.set(zmq.SUBSCRIBE, prefix)
         _bind(self._inward, endpoints.publish(loaded.directory), 0o077)
         outward = bounded(self._context.socket(zmq.XPUB))
         outward.set(zmq.XPUB_VERBOSE, 1)
@@ -133,7 +134,7 @@ class Hub:
                 self._beat_host(upstream, host, now)
 
     def _own_workers(self) -> None:
-        """What the door says of itself."""
+        """What the door says of itself, and the profiler of the VMs."""
         now = time.monotonic()
         while (frames := receive(self._inward)) is not None:
             if len(frames) == 2 and len(frames[0]) <= MAX_TOPIC_BYTES:
@@ -142,6 +143,8 @@ class Hub:
 
     def _fetch(self) -> None:
         wanted = self._outlet.wanted()
+        if self._config.profiler is not None:
+            wanted.discard(topics.PROFILE)  # of one VM one profiler is enough: ours
         if wanted == self._fetched:
             return
         for kind in self._fetched - wanted:

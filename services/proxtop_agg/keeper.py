@@ -17,6 +17,8 @@ from dataclasses import asdict
 
 from proxtop_agg import config
 from proxtop_agg.config import Config, ConfigError
+from proxtopd.configuration import PROFILER
+from proxtopd.setup import Setup
 
 _PR_SET_PDEATHSIG = 1
 _RESPAWN_S = 0.2
@@ -140,6 +142,9 @@ class Keeper:
         wanted = {"hub": Worker("hub", (*python, "proxtop_agg.hub", self._path, str(self._lock)), (self._lock,))}
         if loaded.door is not None:
             wanted["door"] = Worker("door", (*python, "proxtopd.door", json.dumps(asdict(loaded.door))))
+        if loaded.profiler is not None:
+            told = Setup(loaded.directory, loaded.name, loaded.profiler[0], (), options={PROFILER: loaded.profiler[1]})
+            wanted["profiler"] = Worker("profiler", (*python, "proxtopd.profiler", told.dump()))
         for number, words in enumerate(loaded.outputs, 1):
             wanted[f"output {number}"] = Worker(f"output {number}", (*python, "proxtop", *words))
         for name, worker in list(self._workers.items()):

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from proxtop.bus.topics import SAMPLE, SNAPSHOT
+from proxtop.bus.topics import PROFILE, SAMPLE, SNAPSHOT
 
-_AGEING = (f"{SNAPSHOT}/".encode(), f"{SAMPLE}/".encode())
+_AGEING = (f"{SNAPSHOT}/".encode(), f"{SAMPLE}/".encode(), f"{PROFILE}/".encode())
 _GAPS = 3.0
 _LEAST_S = 5.0
 _UNKNOWN_GAP_S = 20.0

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from proxtop.bus import topics
 from proxtop.catalog import FAMILIES
 from proxtop.model import EMPTY, Message, Profiles, Snapshot, Table
+from proxtop.postpone import postpone
 from proxtop.profiler.profile import Profile
 from proxtop.profiler.profiler import Profiler
 from proxtop.profiler.settings import Settings
@@ -104,6 +105,14 @@ def serve(name: str, setup: Setup) -> int:
     return run(name, setup, setup.options[PROFILER], f"{topics.SNAPSHOT}/{setup.node}/")
 
 
+def main(argv: Sequence[str]) -> int:
+    """A profiler of all hosts of a bus as a process of its own: SETUP, a map in JSON, with PROXTOP_PROFILER among its
+    options."""
+    postpone()
+    setup = Setup.load(argv[0])
+    return run("profiler", setup, setup.options[PROFILER], f"{topics.SNAPSHOT}/")
+
+
 def run(name: str, setup: Setup, options: str, subscription: str) -> int:
     """Profiles the snapshots of that subscription until SIGTERM; 1 where the directory can't be used."""
     settings, state_dir = profiler_options(options, setup.interval)
@@ -117,3 +126,7 @@ def run(name: str, setup: Setup, options: str, subscription: str) -> int:
         actor.run({topics.SNAPSHOT: profiling.on_snapshot})
         profiling.close()
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

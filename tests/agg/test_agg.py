@@ -17,7 +17,7 @@ import zmq
 from proxtop.bus import endpoints, keys, topics
 from proxtop.bus.frames import encode
 from proxtop.bus.sockets import send
-from proxtop.model import Message, Sample, Snapshot, Stamp, Status
+from proxtop.model import Message, Profiles, Sample, Snapshot, Stamp, Status
 from tests.agg.rig import Bus, Cluster, Net, Process, free_port, is_snapshot, snapshot
 from tests.faults.rig import PROXTOP, alive, children, eventually
 
@@ -263,6 +263,36 @@ def test_samples_are_fetched_while_somebody_wants_them(shared: Cluster) -> None:
     wanting.until("a sample", lambda message: message.kind == topics.SAMPLE, publish)
     assert {message.kind for message in plain.messages} == {topics.SNAPSHOT}
     assert {message.stamp.node for message in wanting.messages} == {"pve2"}
+
+
+def test_one_profiler_knows_the_vms_of_all_hosts(net: Net) -> None:
+    state = net.folder / "state"
+    words = f'["--buffersize=1", "--states=2", "--state-dir={state}"]'
+    cluster = Cluster(net, "pve1", "pve2", profiler=f"[profiler]\ninterval = 0.5\noptions = {words}")
+    reader = cluster.reader(b"profile/", b"snapshot/")
+
+    def publish() -> None:
+        cycle = time.time_ns() // 500_000_000 * 500
+        for node, bus in cluster.buses.items():
+            bus.publish(body=snapshot(f"vm-of-{node}", node=node), cycle=cycle)
+
+    for node in cluster.buses:
+
+        def scored(message: Message, node: str = node) -> bool:
+            body = message.body
+            return isinstance(body, Profiles) and message.stamp.node == node and _steps(body) >= 2
+
+        found = reader.until(f"scores of {node}", scored, publish).body
+        assert isinstance(found, Profiles)
+        assert found.step == 0.5
+        assert found.tables["vm"].columns["name"] == [f"vm-of-{node}"]
+    assert cluster.agg.stop() == 0
+    assert {path.name for path in state.glob("*.json")} == {"vm-of-pve1-uuid.json", "vm-of-pve2-uuid.json"}
+
+
+def _steps(body: Profiles) -> int:
+    """The most that is known of a VM."""
+    return max(int(count or 0) for count in body.tables["vm"].columns["profile_steps"])
 
 
 @pytest.mark.slow

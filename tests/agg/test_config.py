@@ -45,12 +45,13 @@ def test_the_example_with_its_comments_taken_away_is_a_configuration(folder: pat
     (folder / "pve1.pub").write_text(f"pve1 {KEY}\n")
     text = re.sub(r"/etc/proxtop/[\w-]+\.pub", f"{folder}/pve1.pub", text)
     (folder / "agg.toml").write_text(text)
-    assert len(tomllib.loads(text)) == 8
+    assert len(tomllib.loads(text)) == 9
     loaded = config.load(str(folder / "agg.toml"))
     assert [(peer.name, peer.nodes, peer.tree) for peer in loaded.peers] == [
         ("pve1", ("pve1",), False), ("agg-berlin", ("ber-*",), True),
     ]  # fmt: skip
     assert {peer.key for peer in loaded.peers} == {KEY.encode()}
+    assert loaded.profiler == (2, "--periodsize=7,24,180 --state-dir=/var/lib/proxtop/profiles")
     assert loaded.door is not None and loaded.outputs and (loaded.lost, loaded.gone) == (3, 60)
 
 
@@ -76,6 +77,7 @@ def test_a_node_name_with_the_signs_of_a_glob_is_that_name_alone(folder: pathlib
         ('[[outputs]]\noptions = ["--printer=json"]', "outputs[1].options"),
         ('[[outputs]]\noptions = ["--printer=prometheus", "--output=file", "--target=/tmp/x"]', "one host"),
         ('[[aggregators]]\nname = "a"\naddress = "tcp://h:1"\nnodes = "b"', "[1]"), ("insecure = 1", "insecure"),
+        ('[profiler]\noptions = ["--states=1"]', "profiler.options"), ("[profiler]\ninterval = 0", "profiler.interval"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_that_names_the_key(folder: pathlib.Path, text: str, words: str) -> None:

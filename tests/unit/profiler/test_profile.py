@@ -103,6 +103,16 @@ def test_a_short_gap_and_half_a_buffer_unknown_do_not() -> None:
     assert rows(profile, "cpu") == {(0,): [1, 0, 0, 1]}
 
 
+def test_a_vm_that_two_hosts_tell_of_at_once_is_counted_once() -> None:
+    profile = fed([0, 0], chain_settings(buffersize=2))
+    time = profile.time or 0
+    for number in range(1, 5):
+        for _ in range(2):
+            profile.put(time + number, {"cpu": 90.0}, {"cpu": (0.0, 100.0)})
+    assert profile.gaps == 0
+    assert rows(profile, "cpu") == {(0,): [1, 0, 0, 1], (3,): [0, 0, 0, 1]}
+
+
 def test_a_clock_that_goes_back_breaks_the_chain() -> None:
     profile = fed([0, 0], chain_settings())
     feed(profile, [3], start=START - 1000)
