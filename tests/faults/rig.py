@@ -187,9 +187,11 @@ class Running:
         assert len(self.lines) >= first + count, f"ended with {self.process.returncode}: {self.errors}"
         return [json.loads(line) for line in self.lines[first : first + count]]
 
-    def until(self, what: str, condition: Callable[[Line], bool], timeout: float = PATIENCE_S) -> Line:
-        """The first cycle from now on for which the condition holds."""
-        seen = len(self.lines)
+    def until(
+        self, what: str, condition: Callable[[Line], bool], timeout: float = PATIENCE_S, since: int | None = None
+    ) -> Line:
+        """The first cycle from now on for which the condition holds; or from line `since` on."""
+        seen = len(self.lines) if since is None else since
 
         def found() -> Line | None:
             nonlocal seen

@@ -129,10 +129,11 @@ def test_a_reused_pid_is_another_machine(rig: Rig) -> None:
             return None
         return machine
 
+    seen = len(running.lines)
     new = eventually("a machine with the same PID", reborn)
     assert new is not None
     rig.callback(new.kill)
-    line = running.until("the new machine", lambda line: domain(line, new) is not None)
+    line = running.until("the new machine", lambda line: domain(line, new) is not None, since=seen)
     row = domain(line, new)
     assert row is not None
     assert row["pid"] == pid

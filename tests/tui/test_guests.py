@@ -80,7 +80,7 @@ def terminal_head(text: str) -> int:
 @pytest.mark.parametrize("key", ["h", "H", "?"])
 def test_help(terminal: Terminal, key: str) -> None:
     terminal.keys(key)
-    assert "shorter refresh interval" in terminal.wait("proxtop: keys")
+    terminal.wait(lambda text: "proxtop: keys" in text and "shorter refresh interval" in text)
     terminal.keys(key)
     terminal.wait(lambda text: "proxtop: keys" not in text)
 
@@ -345,6 +345,7 @@ def test_on_a_fleet_that_others_use_too_only_its_multiples_can_be_had(bare_guest
     }  # fmt: skip
     fleet = PrivateFleet(setup)
     try:
+        assert os.read(fleet.ready, 4096) == b"ready\n"
         with Terminal("--bus", fleet.endpoint, "--frequency=1", size=(132, 40)) as terminal:
             terminal.wait(lambda text: "Refresh: 1.0s" in text and "plain" in text, timeout=40)
             terminal.keys("i")
