@@ -28,6 +28,11 @@ from proxtopd.lastvalues import LastValues
 from proxtopd.outlet import Outlet
 
 _TICK_S = 1.0
+_CHECK_S = 0.1
+_MOST_GROWTH = 64 << 20
+"""Bytes by which the process grows between two ticks before it is looked who sends so much."""
+
+_PAGE = resource.getpagesize()
 _MOST_EACH_TICK = 100
 """Heartbeats for hosts in one tick; of more hosts, each has its turn. At once where its state changes."""
 
@@ -69,7 +74,8 @@ class Hub:
         self._epoch = time.time_ns()
         self._seq: dict[str, int] = {}
         self._ticks = 0
-        self._tick_at = time.monotonic()
+        self._tick_at = self._check_at = time.monotonic()
+        self._size = _resident()
         self._signals: set[int] = set()
         self._wake, alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
@@ -99,8 +105,14 @@ class Hub:
         if now >= self._tick_at:
             self._tick_at = max(self._tick_at + _TICK_S, now)
             self._tick(now)
+            self._size = _resident()
+        elif now >= self._check_at and _resident() - self._size > _MOST_GROWTH:
+            self._look_after(now)
+            self._size = _resident()
+        self._check_at = now + _CHECK_S if now >= self._check_at else self._check_at
         due = self._outlet.due(now)
-        wait = self._tick_at - now if due is None else min(self._tick_at - now, due)
+        wait = min(self._tick_at, self._check_at) - now
+        wait = wait if due is None else min(wait, due)
         ready = [descriptor for descriptor, _ in self._poll.poll(0.0 if self._unread else max(0.0, wait))]
         now = time.monotonic()
         if self._wake in ready:
@@ -226,12 +238,7 @@ class Hub:
 
     def _tick(self, now: float) -> None:
         self._ticks += 1
-        for name, upstream in self._upstreams.items():
-            upstream.watch(now)
-            if upstream.tick(now):
-                self._unregister(name)
-                self._register(name, upstream)
-                upstream.fetch(self._fetched)
+        self._look_after(now)
         live = 0
         number = -1
         rounds = 1 + len(self._owners) // _MOST_EACH_TICK
@@ -245,6 +252,15 @@ class Hub:
             info={"cluster": True, "hosts": number + 1, "live": live, "gone": self._config.gone,
                   "lost": self._config.lost, "version": __version__},
         ))  # fmt: skip
+
+    def _look_after(self, now: float) -> None:
+        """Cuts off who sends too much, and tries again where nobody else does."""
+        for name, upstream in self._upstreams.items():
+            upstream.watch(now)
+            if upstream.tick(now):
+                self._unregister(name)
+                self._register(name, upstream)
+                upstream.fetch(self._fetched)
 
     def _hosts(self) -> Iterator[tuple[Upstream, Host]]:
         for upstream in self._upstreams.values():
@@ -268,7 +284,7 @@ class Hub:
     def _beat_host(self, upstream: Upstream, host: Host, now: float) -> None:
         state = self._states[host.node] = self._state(upstream, host, now)
         rtt = upstream.rtt() if not upstream.peer.tree else None
-        offset, lag = host.offset(rtt), host.lag(rtt)
+        offset, lag = host.offset, host.lag
         status = Status(
             actor=HOST + host.node,
             state=state[0],
@@ -304,6 +320,11 @@ class Hub:
         if keep:
             self._last.put(frames, now)
         self._outlet.send(frames)
+
+
+def _resident() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE
 
 
 def _bind(end: Socket, endpoint: str, mask: int) -> None:

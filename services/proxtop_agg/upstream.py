@@ -50,7 +50,7 @@ _RTT = struct.Struct("=68xI")
 _RECEIVED = struct.Struct("=128xQ")
 _AGAIN_S = 5.0
 _PUNISHED_S = 30.0
-_MOST_UNREAD = 64 << 20
+_MOST_UNREAD = 32 << 20
 """Bytes that may have come of messages that are not whole yet."""
 
 _MOST_FRAMES = 200
@@ -60,13 +60,15 @@ _BUDGET_S = 10.0
 _MOST_TOPICS = 64
 _MOST_NODES = 5000
 _VISIT = 256
-_OFFSETS = 30
+_TRIPS = 30
 
 
 @dataclass(slots=True)
 class Host:
     """A node as it is heard: its last cycle and when that came, how far apart they come (s), what is known of its
-    clock. `deltas` are the last differences between our clock at arrival and its at sending."""
+    clock. `trips` are the last ones: (seconds there and back as TCP saw them then, our clock at arrival less its at
+    sending); `replayed`: the next cycle may be an older one, that was kept for who comes late, and says nothing of it.
+    """
 
     node: str
     stamp: Stamp | None = None
@@ -75,22 +77,32 @@ class Host:
     interval: float | None = None
     version: str | None = None
     tracker: Tracker = field(default_factory=Tracker)
-    deltas: list[float] = field(default_factory=list)
+    trips: list[tuple[float, float]] = field(default_factory=list)
+    replayed: bool = True
 
-    def heard(self, stamp: Stamp, now: float, wall: float) -> None:
+    def heard(self, stamp: Stamp, now: float, rtt: float | None) -> None:
         """A cycle came now."""
+        wall = time.time()
         if self.stamp is not None and stamp.cycle > self.stamp.cycle:
             self.interval = (stamp.cycle - self.stamp.cycle) / 1000
         self.stamp, self.came, self.came_wall = stamp, now, wall
-        self.deltas = [*self.deltas[1 - _OFFSETS :], wall - stamp.time]
+        if not self.replayed:
+            self.trips = [*self.trips[1 - _TRIPS :], (rtt or 0.0, wall - stamp.time)]
+        self.replayed = False
 
-    def offset(self, rtt: float | None) -> float | None:
-        """Seconds by which its clock is ahead of ours, None while nothing came."""
-        return None if not self.deltas else (rtt or 0.0) / 2 - min(self.deltas)
+    @property
+    def offset(self) -> float | None:
+        """Seconds by which its clock is ahead of ours, by the quickest of the last trips (as NTP's clock filter has
+        it); None while nothing came."""
+        if not self.trips:
+            return None
+        rtt, delta = min(self.trips)
+        return rtt / 2 - delta
 
-    def lag(self, rtt: float | None) -> float | None:
+    @property
+    def lag(self) -> float | None:
         """Seconds from the instant of its last cycle, by its own clock, until that was here."""
-        offset = self.offset(rtt)
+        offset = self.offset
         return None if offset is None or self.stamp is None else self.came_wall + offset - self.stamp.cycle / 1000
 
 
@@ -179,6 +191,8 @@ class Upstream:
                 self._tcp, self._read = value, 0
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.connected, self.reason = time.time(), None
+                for host in self.hosts.values():
+                    host.replayed = True
             elif event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CONNECT_RETRIED):
                 self._tcp = None
                 if self.connected is not None or self.reason == "not connected yet":
@@ -189,7 +203,7 @@ class Upstream:
                 self._again = now + _AGAIN_S  # libzmq itself gives up after some of these
 
     def tick(self, now: float) -> bool:
-        """Each second: whether the socket was changed for another one."""
+        """Now and then: whether the socket was closed or changed for another one."""
         if self._socket is not None:
             if now - self._since > _BUDGET_S:
                 self._count, self._since = 0, now
@@ -263,7 +277,7 @@ class Upstream:
         if not host.tracker.fresh(kind, part, stamp):
             return None
         if kind == topics.SNAPSHOT:
-            host.heard(stamp, now, time.time())
+            host.heard(stamp, now, None if self.peer.tree else self.rtt())
         elif kind == topics.STATUS and not self._learn(host, frames):
             return None
         return host, kind

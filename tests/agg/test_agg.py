@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +20,7 @@ from proxtop.bus import endpoints, keys, topics
 from proxtop.bus.frames import encode
 from proxtop.bus.sockets import send
 from proxtop.model import Message, Profiles, Sample, Snapshot, Stamp, Status
+from tests.agg import rawzmtp
 from tests.agg.rig import Bus, Cluster, Net, Process, free_port, is_snapshot, snapshot
 from tests.faults.rig import PROXTOP, alive, children, eventually
 
@@ -368,3 +371,38 @@ def test_lost_and_late_hosts_stand_in_the_table(shared: Cluster) -> None:
     assert table[0].split()[:3] == ["HOST", "STATE", "CONNECTED"]
     assert [line.split()[:2] for line in table[1:]] == [["pve1", "running"], ["pve2", "lost"]]
     assert "no cycle comes" in table[2]
+
+
+def test_a_host_whose_message_never_ends_is_cut_off_before_it_takes_the_memory(net: Net) -> None:
+    """Such a host speaks ZMTP by hand: libzmq would keep what is not whole to itself."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        cluster = Cluster(net, "pve2")
+        reader = cluster.reader()
+        reader.until("pve2", of("pve2"), cluster.publish)
+        text = f'[[hypervisors]]\nnode = "bad"\naddress = "tcp://127.0.0.1:{listener.getsockname()[1]}"\n'
+        cluster.path.write_text(cluster.path.read_text() + text)
+        assert cluster.run("reload").returncode == 0
+        peer, _ = listener.accept()
+        (hub,) = children(cluster.agg.pid)
+        most = sent = 0
+        with peer, contextlib.suppress(ConnectionError):
+            rawzmtp.shake(peer, b"XPUB")
+            many = rawzmtp.part(b"x" * 250, more=True) * 4000
+            while sent < 1 << 30:
+                peer.sendall(many)
+                sent += len(many)
+                most = max(most, _resident(hub))
+                cluster.publish()
+        assert sent > 32 << 20
+        told = reader.until("the cut", host("bad", floods=1), cluster.publish).body
+        assert isinstance(told, Status)
+        assert "a message without an end" in (told.reason or "")
+        assert most < 600 << 20
+        assert reader.until("pve2 all the same", of("pve2"), cluster.publish)
+        assert cluster.agg.errors == []
+
+
+def _resident(pid: int) -> int:
+    return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
