@@ -15,13 +15,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
-from bench import figures, hosts, profiler, thousand, tui, watch
+from bench import figures, hosts, profiler, simulator, thousand, tui, watch
 from bench.figures import Figure, note, say
 from bench.floor import BARS_SET_AT_US, Floor
 from tests.lab import LabError
 
 SIZES = (1, 10, 50, 100, 200)
-PARTS = ("libvirt", "proxmox", "thousand", "screen", "profiler")
+PARTS = ("libvirt", "proxmox", "thousand", "screen", "profiler", "cluster")
 
 
 def main() -> int:
@@ -47,6 +47,7 @@ def main() -> int:
             "thousand": lambda: thousand.measure(problems),
             "screen": tui.measure,
             "profiler": profiler.measure,
+            "cluster": lambda: simulator.measure(problems),
         }
         for part in parts:
             with _told(part, problems):

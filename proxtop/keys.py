@@ -78,12 +78,12 @@ def _new(directory: str, words: Sequence[str], user: str | None) -> None:
 
 def _show(directory: str, words: Sequence[str], user: str | None) -> None:
     if words and os.path.lexists(path := _file(directory, keys.checked_name(words[0]))):
-        _print(keys.load(path))
+        _print(_loaded(path))
         return
     lines = []
     if not words:
         for name in _own(directory):
-            pair = keys.load(_file(directory, name))
+            pair = _loaded(_file(directory, name))
             lines.append(f"{pair.name} {pair.public.decode()}  # its keys are here\n")
     path = os.path.join(directory, keys.TRUSTED)
     if os.path.lexists(path):
@@ -95,6 +95,11 @@ def _show(directory: str, words: Sequence[str], user: str | None) -> None:
     if not lines:
         raise KeyProblem(f"{directory}: no keys{f' of {words[0]}' if words else ''}; `proxtop keys new` makes them")
     sys.stdout.write("".join(lines))
+
+
+def _loaded(path: str) -> keys.Pair:
+    """Keys to show: root may look at those of the services' users too."""
+    return keys.load(path, owned=os.geteuid() != 0)
 
 
 def _own(directory: str) -> list[str]:

@@ -120,9 +120,10 @@ def create(path: str, name: str, owner: tuple[int, int] | None = None) -> Pair:
     return pair
 
 
-def load(path: str) -> Pair:
-    """The pair in a file; KeyProblem where others may read it or it does not hold together."""
-    text = _read(path, others=0o077, mend="chmod 600")
+def load(path: str, *, owned: bool = True) -> Pair:
+    """The pair in a file; KeyProblem where others may read it, where it does not hold together, or (`owned`) where it
+    belongs to neither us nor root."""
+    text = _read(path, others=0o077, mend="chmod 600", owned=owned)
     try:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -208,8 +209,8 @@ def _changing(path: str) -> Iterator[dict[bytes, str]]:
         raise KeyProblem(f"{error.filename or path}: {error.strerror}") from None
 
 
-def _read(path: str, *, others: int, mend: str) -> str:
-    """The text of a file that belongs to us or root and that others have none of these rights to."""
+def _read(path: str, *, others: int, mend: str, owned: bool = True) -> str:
+    """The text of a file that others have none of these rights to, and that belongs to us or root."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -218,7 +219,7 @@ def _read(path: str, *, others: int, mend: str) -> str:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise KeyProblem(f"{path}: is no file")
-        if others and status.st_uid not in (0, os.geteuid()):
+        if owned and others and status.st_uid not in (0, os.geteuid()):
             raise KeyProblem(
                 f"{path}: belongs to user {status.st_uid}, who is neither root nor who runs this; chown it"
             )

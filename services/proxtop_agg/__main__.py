@@ -7,13 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from proxtop import __version__
 from proxtop.postpone import postpone
-
-if TYPE_CHECKING:
-    from proxtop_agg import config
 
 HELP = """\
 Usage:
@@ -60,16 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     path = os.path.abspath(given.config or config.DEFAULT)
     try:
-        return _COMMANDS[given.command](path, config.load(path), given.json)
+        return _COMMANDS[given.command](path, given.json)
     except config.ConfigError as error:
         sys.stderr.write(f"proxtop-agg: {error}\n")
         return 2
 
 
-def _run(path: str, loaded: config.Config, json: bool) -> int:
+def _run(path: str, json: bool) -> int:
+    from proxtop_agg import config
     from proxtop_agg.hub import say
     from proxtop_agg.keeper import Busy, Keeper
 
+    loaded = config.load(path)
     try:
         keeper = Keeper(path, loaded, say)
     except Busy as error:
@@ -81,7 +80,10 @@ def _run(path: str, loaded: config.Config, json: bool) -> int:
     return keeper.run()
 
 
-def _check(path: str, loaded: config.Config, json: bool) -> int:
+def _check(path: str, json: bool) -> int:
+    from proxtop_agg import config
+
+    loaded = config.load(path)
     trees = sum(peer.tree for peer in loaded.peers)
     sys.stdout.write(
         f"{path}: {len(loaded.peers) - trees} hypervisors, {trees} aggregators, {len(loaded.outputs)} outputs, "
@@ -90,29 +92,32 @@ def _check(path: str, loaded: config.Config, json: bool) -> int:
     return 0
 
 
-def _status(path: str, loaded: config.Config, json: bool) -> int:
+def _status(path: str, json: bool) -> int:
     from proxtop.attach import reachable
     from proxtop.bus import endpoints
-    from proxtop_agg import status
+    from proxtop_agg import config, status
 
-    if (why := reachable(endpoints.subscribe(loaded.directory))) is not None:
+    name, directory = config.where(path)
+    if (why := reachable(endpoints.subscribe(directory))) is not None:
         why = why.replace("no fleet runs", "no proxtop-agg runs")
         sys.stderr.write(f"proxtop-agg: {why}; start it with `proxtop-agg run`\n")
         return 1
-    found = status.read(loaded.directory, loaded.name)
+    found = status.read(directory, name)
     if "cluster" not in found:
-        sys.stderr.write(f"proxtop-agg: {loaded.directory}: nobody answers as {loaded.name}\n")
+        sys.stderr.write(f"proxtop-agg: {directory}: nobody answers as {name}\n")
         return 1
     sys.stdout.write((status.as_json if json else status.as_table)(found) + "\n")
     return 0
 
 
-def _reload(path: str, loaded: config.Config, json: bool) -> int:
+def _reload(path: str, json: bool) -> int:
+    from proxtop_agg import config
     from proxtop_agg.keeper import running
 
-    pid = running(loaded.directory)
+    _, directory = config.where(path)
+    pid = running(directory)
     if pid is None:
-        sys.stderr.write(f"proxtop-agg: {loaded.directory}: no proxtop-agg runs there\n")
+        sys.stderr.write(f"proxtop-agg: {directory}: no proxtop-agg runs there\n")
         return 1
     try:
         os.kill(pid, signal.SIGHUP)

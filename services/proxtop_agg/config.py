@@ -65,17 +65,31 @@ class Config:
 
 def load(path: str) -> Config:
     """The configuration in that file, with the keys that it names; ConfigError where any of it is wrong."""
-    try:
-        with open(path, "rb") as file:
-            data = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+    data = _data(path)
     try:
         return _config(_Section(data, ""))
     except (ConfigError, KeyProblem) as problem:
         raise ConfigError(f"{path}: {problem}") from None
+
+
+def where(path: str) -> tuple[str, str]:
+    """(name, directory) of the aggregator that this file configures: all that its watchers need, who may not read its
+    keys."""
+    top = _Section(_data(path), "")
+    try:
+        return top.text("name", os.uname().nodename) or "", top.text("directory", DIRECTORY) or ""
+    except ConfigError as problem:
+        raise ConfigError(f"{path}: {problem}") from None
+
+
+def _data(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 class _Section:

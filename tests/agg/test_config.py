@@ -93,6 +93,11 @@ def test_keys_of_hosts_need_one_of_our_own(folder: pathlib.Path) -> None:
         _load(folder, HOST, own=False)
 
 
+def test_who_may_not_read_the_keys_finds_the_bus_all_the_same(folder: pathlib.Path) -> None:
+    (folder / "agg.toml").write_text('name = "agg1"\ndirectory = "/run/x"\nkey = "/nowhere"\n')
+    assert config.where(str(folder / "agg.toml")) == ("agg1", "/run/x")
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
 def test_the_unit_is_hardened() -> None:
     command = ["systemd-analyze", "security", "--offline=true", str(ROOT / "systemd" / "proxtop-agg.service")]

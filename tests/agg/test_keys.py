@@ -59,6 +59,7 @@ def test_a_key_file_of_another_user_is_refused(tmp_path: pathlib.Path) -> None:
     keys.create(str(path), "pve1", owner=(65534, 65534))
     with pytest.raises(KeyProblem, match="belongs to user 65534"):
         keys.load(str(path))
+    assert _run(tmp_path, "show", "pve1").stdout.startswith("pve1 ")  # root may look
 
 
 @pytest.mark.parametrize(
