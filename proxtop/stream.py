@@ -10,7 +10,7 @@ from zmq.backend import zmq_poll
 
 from proxtop.bus import topics
 from proxtop.bus.sockets import Secure, Sockets, Subscriber
-from proxtop.model import Inventory, Message, Sample, Snapshot, Stamp, Status
+from proxtop.model import Inventory, Message, Profiles, Sample, Snapshot, Stamp, Status
 
 _STALE = 1.5
 """Intervals after which a snapshot that the broker replays is history, not news."""
@@ -21,8 +21,9 @@ _CLUSTER_S = 0.25
 
 class Snapshots:
     """Snapshots as published; `interval` lets an old replay go where the publisher is on this host. With `counters`
-    the last sample of each family is kept in `samples`, for exporters; with `heartbeats` those that came stand in
-    `heard` until somebody takes them away. `node`: of this host alone, where the bus has several."""
+    the last sample of each family is kept in `samples`, for exporters; with `heartbeats` those that came, and what a
+    profiler says, stand in `heard` until somebody takes them away. `node`: of this host alone, where the bus has
+    several."""
 
     def __init__(
         self,
@@ -35,12 +36,14 @@ class Snapshots:
         node: str | None = None,
         heartbeats: bool = False,
     ) -> None:
-        kinds = [topics.SNAPSHOT, *([topics.SAMPLE] if counters else []), *([topics.STATUS] if heartbeats else [])]
+        kinds = [topics.SNAPSHOT]
+        kinds += [topics.SAMPLE] if counters else []
+        kinds += [topics.STATUS, topics.PROFILE] if heartbeats else []
         self.subscriber = Subscriber(
             context, endpoint, [topics.topic(kind, node) if node else f"{kind}/".encode() for kind in kinds], secure
         )
         self.samples: dict[str, Sample] = {}
-        self.heard: list[tuple[Stamp, Status]] = []
+        self.heard: list[tuple[Stamp, Status | Profiles]] = []
         self._interval = interval
 
     def take(self) -> Iterator[tuple[Stamp, Snapshot]]:
@@ -48,7 +51,7 @@ class Snapshots:
         for message in self.subscriber.drain():
             if isinstance(message.body, Sample):
                 self.samples[message.body.family] = message.body
-            elif isinstance(message.body, Status):
+            elif isinstance(message.body, Status | Profiles):
                 self.heard.append((message.stamp, message.body))
             elif isinstance(message.body, Snapshot) and not self._history(message.stamp):
                 yield message.stamp, message.body
@@ -86,7 +89,7 @@ class Recomputed:
         self._seq = 0
         self._based: set[str] = set()
         self.samples: dict[str, Sample] = {}
-        self.heard: list[tuple[Stamp, Status]] = []
+        self.heard: list[tuple[Stamp, Status | Profiles]] = []
 
     def take(self) -> Iterator[tuple[Stamp, Snapshot]]:
         """What has come since, oldest first."""

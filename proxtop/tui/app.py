@@ -25,7 +25,7 @@ from prompt_toolkit.output import ColorDepth, create_output
 from prompt_toolkit.styles import DummyStyle
 
 from proxtop.attach import AttachError
-from proxtop.model import Snapshot, Stamp, Status
+from proxtop.model import Profiles, Snapshot, Stamp, Status
 from proxtop.options import Options
 from proxtop.tui import keys, settings, theme
 from proxtop.tui.frame import Frame
@@ -162,10 +162,13 @@ class Program:
         if not self._left:
             self._exit()
 
-    def _on_heard(self, heard: list[tuple[Stamp, Status]]) -> None:
+    def _on_heard(self, heard: list[tuple[Stamp, Status | Profiles]]) -> None:
         now = time.monotonic()
-        for _, status in heard:
-            self._live.hear(status, now)
+        for stamp, told in heard:
+            if isinstance(told, Profiles):
+                self._live.score(stamp.node, told, now)
+            else:
+                self._live.hear(told, now)
         if self._live.together(self._state):
             self._set_alarm()
             self._invalidate()

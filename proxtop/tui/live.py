@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxtop.bus.topics import CLUSTER, HOST
-from proxtop.model import EMPTY, Snapshot, Stamp, Status, Table
+from proxtop.model import EMPTY, Profiles, Snapshot, Stamp, Status, Table, Value
 from proxtop.tui.cluster import Cluster, Heard, HostLine, merged, settle
 from proxtop.tui.history import LIMIT_BYTES, Entry, History
 from proxtop.tui.scene import Scene
 from proxtop.tui.state import State
 from proxtop.tui.theme import Levels
-from proxtop.tui.views import VIEWS
+from proxtop.tui.views import ANOMALY, VIEWS
 from proxtop.view import View
 
 _OLD = 2.0
 """Intervals after which what is shown is old."""
+_OLD_STEPS = 3.0
+"""Steps of a profiler after which its scores are."""
 _FIRST_INTERVAL_S = 2.0
 _GONE_S = 60.0
 """Seconds after which the VMs of a lost host go, where no aggregator says how many."""
 
 
-def complete(snapshot: Snapshot, view: View | None) -> Snapshot:
+def complete(snapshot: Snapshot, view: View | None, scores: Mapping[str, Value] | None = None) -> Snapshot:
     """The snapshot with a table of the host and one of VMs, be they empty; the host's figures over the devices that
-    --netdev and --storedev name, where there is a view that has them."""
+    --netdev and --storedev name, where there is a view that has them; and the scores of the VMs, where a profiler gives
+    them."""
     tables = {"host": EMPTY, "vm": EMPTY, **snapshot.tables}
+    if scores is not None:
+        vms = tables["vm"]
+        tables["vm"] = Table(vms.ids, {**vms.columns, ANOMALY.name: [scores.get(key) for key in vms.ids]}, vms.at)
     if view is not None:
         chosen = view.select(snapshot).host
         figures = {metric.name: column for metric, column in zip(chosen.metrics, chosen.columns, strict=True)}
@@ -65,6 +72,7 @@ class Live:
     memo: dict[str, Any] = field(default_factory=dict)
     heard: dict[str, Heard] = field(default_factory=dict)
     gone: float = _GONE_S
+    _scores: dict[str, tuple[float, dict[str, Value]]] = field(default_factory=dict)
     _homes: dict[str, str] = field(default_factory=dict)
     _changes: int = 0
     _merged: tuple[Any, Snapshot, tuple[str, ...]] | None = None
@@ -72,7 +80,7 @@ class Live:
 
     def add(self, stamp: Stamp, snapshot: Snapshot, now: float) -> None:
         """Takes a cycle that came now."""
-        snapshot = complete(snapshot, self.view)
+        snapshot = complete(snapshot, self.view, self._scored(stamp.node, now))
         node = self.nodes.get(stamp.node)
         if node is None:
             node = self.nodes[stamp.node] = Node(stamp, snapshot, now, self.interval or _FIRST_INTERVAL_S)
@@ -85,6 +93,17 @@ class Live:
         node.stamp, node.snapshot, node.came = stamp, snapshot, now
         node.history.add(stamp, snapshot, now)
         self._changes += 1
+
+    def score(self, node: str, told: Profiles, now: float) -> None:
+        """Takes how unusual a host's VMs are; it is shown with the cycles that come before it is old."""
+        table = told.tables.get("vm", EMPTY)
+        scores = dict(zip(table.ids, table.columns.get(ANOMALY.name, ()), strict=False))
+        self._scores[node] = now + _OLD_STEPS * told.step, scores
+
+    def _scored(self, node: str, now: float) -> dict[str, Value] | None:
+        """The scores of a host's VMs, None where no profiler gives them, or none does any more."""
+        until, scores = self._scores.get(node, (0.0, None))
+        return scores if now < until else None
 
     def hear(self, status: Status, now: float) -> None:
         """Takes what an aggregator tells of a host, or of them all."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import zmq
 
 from proxtop.attach import AttachError
-from proxtop.model import Snapshot, Stamp, Status
+from proxtop.model import Profiles, Snapshot, Stamp, Status
 from proxtop.tui.link import Bus, Source, StartFleet, private
 
 _AGAIN_S = 5.0
@@ -39,7 +39,7 @@ class Receiver:
         on_cycles: Callable[[list[tuple[Stamp, Snapshot]]], None],
         on_link: Callable[[str], None],
         on_said: Callable[[str], None],
-        on_heard: Callable[[list[tuple[Stamp, Status]]], None] = lambda heard: None,
+        on_heard: Callable[[list[tuple[Stamp, Status | Profiles]]], None] = lambda heard: None,
     ) -> None:
         self._start = start
         self._on_cycles = on_cycles

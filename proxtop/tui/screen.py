@@ -77,7 +77,10 @@ def _too_small(scene: Scene, columns: int, rows: int, shown: tuple[Metric, ...])
 
 
 def _columns(scene: Scene, metrics: tuple[Metric, ...], columns: int) -> tuple[Metric, ...]:
-    """The column of hosts only where there are several on the screen; there, on a narrow one, none of UUIDs."""
+    """The column of hosts only where there are several on the screen; there, on a narrow one, none of UUIDs. That of a
+    profiler's scores only where one runs."""
+    if scene.snapshot is None or views.ANOMALY.name not in scene.snapshot.tables["vm"].columns:
+        metrics = tuple(metric for metric in metrics if metric is not views.ANOMALY)
     if scene.cluster is None:
         return tuple(metric for metric in metrics if metric is not views.NODE)
     return metrics if columns >= _UUID_FROM else tuple(metric for metric in metrics if metric is not views.UUID)

@@ -29,6 +29,7 @@ THRESHOLDS: dict[str, tuple[float, float]] = {
     "ram_majflt": (10.0, 100.0),
     "psi_some_*": (5.0, 20.0),
     "psi_full_*": (5.0, 20.0),
+    "profile_anomaly": (5.0, 8.0),
     "net_*Drop": (1.0, 100.0),
     "net_*Errs": (1.0, 100.0),
 }

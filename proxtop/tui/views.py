@@ -79,6 +79,9 @@ NAME = Metric("name", "vm", "", "info", "NAME", "connector", "the VM's name")
 NODE = Metric("node", "vm", "", "info", "HOST", "aggregator", "the host that the VM runs on")
 VMID = Metric("vmid", "vm", "", "info", "VMID", "Proxmox VE", "the VM's number on Proxmox VE", True)
 PID = Metric("pid", "vm", "", "info", "PID", "connector", "its process on the host", True)
+ANOMALY = Metric(
+    "profile_anomaly", "vm", "", "gauge", "ANOM", "profiler", "how unusual it is now, in standard deviations"
+)
 DEVICE = Metric("device", "device", "", "info", "DEVICE", "kernel", "the device's name")
 FRIENDLY = Metric("disk_device_name", "device", "", "info", "NAME", "/sys/block", "its friendly name")
 
@@ -103,6 +106,8 @@ def columns(name: str, families: tuple[str, ...]) -> tuple[Metric, ...]:
             pressure = catalog.metrics("vm", ("psi",), verbose=True)
             metrics += [_hidden(metric) for metric in pressure if f"_{resource}" in metric.name]
     leading = [metric for wanted in view.first for metric in metrics if metric.name == wanted]
+    if name in ("all", "cpu"):
+        leading.insert(0, ANOMALY)
     return (*fixed, *leading, *(metric for metric in metrics if metric not in leading))
 
 

@@ -14,7 +14,7 @@ import zmq
 
 from proxtop.bus import topics
 from proxtop.bus.frames import encode
-from proxtop.model import Snapshot, Stamp, Status
+from proxtop.model import Profiles, Snapshot, Stamp, Status, Table
 from tests.tui.recorded import many, recorded
 
 _START_S = 20.0
@@ -23,10 +23,18 @@ _START_S = 20.0
 class Feed:
     """The publisher as a process of its own, in a `with` block."""
 
-    def __init__(self, path: pathlib.Path, vms: int = 0, interval: float = 0.5) -> None:
+    def __init__(self, path: pathlib.Path, vms: int = 0, interval: float = 0.5, *, scored: bool = False) -> None:
         self.path = path
         self.uri = f"ipc://{path}"
-        self._command = [sys.executable, "-m", "tests.tui.feed", str(path), str(vms), str(interval)]
+        self._command = [
+            sys.executable,
+            "-m",
+            "tests.tui.feed",
+            str(path),
+            str(vms),
+            str(interval),
+            *(["scored"] if scored else []),
+        ]
 
     def __enter__(self) -> Self:
         self.start()
@@ -53,8 +61,9 @@ class Feed:
         self.stop()
 
 
-def main(path: str, vms: int, interval: float) -> None:
-    """Publishes until killed; each new reader gets the last frames, as from a broker."""
+def main(path: str, vms: int, interval: float, *, scored: bool) -> None:
+    """Publishes until killed, with the scores of a profiler if `scored`; each new reader gets the last frames, as from
+    a broker."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.XPUB)
     socket.setsockopt(zmq.XPUB_VERBOSE, 1)
@@ -79,9 +88,15 @@ def main(path: str, vms: int, interval: float) -> None:
                         info={"families": ",".join(snapshot.families), "connector": "libvirt"})  # fmt: skip
         last = [encode(topics.STATUS, "aggregator", own, status),
                 encode(topics.SNAPSHOT, "", own, cycles[seq % len(cycles)])]  # fmt: skip
+        if scored:
+            ids = snapshot.tables["vm"].ids
+            rising = [round(1.5 + 3 * place, 1) for place in range(len(ids))]
+            last.append(
+                encode(topics.PROFILE, "", own, Profiles({"vm": Table(ids, {"profile_anomaly": rising})}, 10.0))
+            )
         for frame in last:
             socket.send_multipart(frame)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), scored=sys.argv[4:] == ["scored"])
