@@ -9,7 +9,7 @@ RUN_PACKAGES := python3 python3-venv python3-dev gcc libc6-dev pkg-config libvir
 DEB_PACKAGES := build-essential debhelper fakeroot
 LAB_PACKAGES := qemu-system-x86 libvirt-daemon-system libvirt-clients busybox-static cpio kmod lz4 binutils gcc libc6-dev \
 	iproute2
-TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux groff-base zsh fish valgrind \
+TEST_PACKAGES := $(LAB_PACKAGES) tmux socat procps util-linux groff-base zsh fish faketime valgrind \
 	$(DEB_PACKAGES) debootstrap systemd e2fsprogs
 
 # The lab needs root. What root builds for somebody else stays out of that user's tree.
@@ -31,10 +31,10 @@ PLACES := PYTHON="$(if $(filter python3,$(PYTHON)),$(firstword $(wildcard /usr/b
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab lab-stop test test-all lint bench profile docs install uninstall deb clean lab-packages test-packages again
+.PHONY: help run lab lab-stop test test-all lint bench profile reliability soak docs install uninstall deb clean lab-packages test-packages again
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## install what is missing and start proxtop: make run ARGS="--cpu --mem"
 	@$(BIN)/proxtop $(ARGS)
@@ -51,6 +51,12 @@ test: $(VENV)/.dev test-packages ## every test but the slow ones
 
 test-all: $(VENV)/.dev test-packages ## the slow tests, which make test leaves out
 	@$(PYTEST) -m slow $(ARGS) || [ $$? -eq 5 ] # 5: there are none
+
+reliability: $(VENV)/.dev test-packages ## break a supervised fleet in every way and write docs/reliability.md anew (10 minutes)
+	@$(BIN)/python -m tests.faults.reliability $(ARGS)
+
+soak: $(VENV)/.dev test-packages ## an hour of a supervised fleet without growth: make soak ARGS="--minutes 5"
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
 lint: $(VENV)/.dev ## style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -142,6 +142,7 @@ class _Client:
 
     def _show(self) -> int:
         """The full screen, on a bus as any printer."""
+        from proxtop import control
         from proxtop.tui import app, link
 
         options = self._options
@@ -163,6 +164,7 @@ class _Client:
                 found.interval,
                 secure=found.secure,
                 node=options.node if options.bus is not None else None,
+                control=control.directory(found.endpoint),
             ),
             start,
         )

@@ -24,6 +24,12 @@ def allowed(directory: str) -> bool:
     return os.access(endpoints.control(directory), os.W_OK)
 
 
+def directory(endpoint: str) -> str | None:
+    """The directory of that bus where a proxtopd serves it that we may control."""
+    found = os.path.dirname(endpoint.removeprefix("ipc://"))
+    return found if endpoint.startswith("ipc://") and allowed(found) else None
+
+
 def ask(directory: str, *words: str, timeout: float = _ANSWER_S) -> dict[str, Any]:
     """What the fleet on that bus answers; ControlError where it refuses or can't be reached."""
     path = endpoints.control(directory)

@@ -91,7 +91,7 @@ class Program:
             () if options.families == Options().families else options.families, theme.Levels(loaded.thresholds),
             _sparks(environ.get("TERM", "")), only=options.vms, interval=bus.interval,
             view=View(verbose=True, netdev=options.netdev, storedev=options.storedev) if devices else None,
-            base=None if bus.fleet is not None else bus.interval,
+            base=None if bus.fleet is not None or bus.control is not None else bus.interval,
             notes=(loaded.warning,) if loaded.warning else (),
         )  # fmt: skip
         self._painter = Painter(theme.styles(colour=colour), together=colour)
@@ -101,7 +101,7 @@ class Program:
         self._alarm: asyncio.TimerHandle | None = None
         self._receiver = Receiver(
             bus, start, on_cycles=self._on_cycles, on_link=self._on_link, on_said=self._on_said,
-            on_heard=self._on_heard,
+            on_heard=self._on_heard, on_interval=self._on_interval,
         )  # fmt: skip
         self._app = self._application()
 
@@ -151,9 +151,11 @@ class Program:
                 self._live.add(stamp, snapshot, now)
                 self._left -= self._left > 0
         self._live.link = ""
+        if self._live.moved is not None:
+            self._follow(self._live.moved)
         node = self._live.shown(self._state)
         if self._wanted != self._state.interval and self._live.interval is not None:
-            self._become(replace(self._state, interval=self._wanted))
+            self._become(replace(self._state, interval=self._wanted), pressed=False)
         elif self._live.interval is None and node is not None:
             self._state = replace(self._state, interval=node.interval)
             self._wanted = node.interval
@@ -161,6 +163,13 @@ class Program:
         self._invalidate()
         if not self._left:
             self._exit()
+
+    def _follow(self, interval: float) -> None:
+        """The fleet's own interval was changed by somebody who may."""
+        self._live.moved = None
+        self._receiver.moved(interval)
+        self._wanted = interval
+        self._state = replace(self._state, interval=interval, note=f"the fleet's interval is {interval:g} s now")
 
     def _on_heard(self, heard: list[tuple[Stamp, Status | Profiles]]) -> None:
         now = time.monotonic()
@@ -181,6 +190,13 @@ class Program:
         self._state = replace(self._state, note=text)
         self._invalidate()
 
+    def _on_interval(self, interval: float) -> None:
+        """Cycles have this length, whatever was wished for."""
+        self._wanted = self._live.interval = interval
+        self._state = replace(self._state, interval=interval)
+        self._set_alarm()
+        self._invalidate()
+
     def _set_alarm(self) -> None:
         """Wakes up when what is shown becomes old, then now and then: its age is on the screen."""
         if self._alarm is not None:
@@ -197,14 +213,14 @@ class Program:
         self._set_alarm()
         self._invalidate()
 
-    def _retune(self, interval: float) -> None:
+    def _retune(self, interval: float, *, everyone: bool) -> None:
         """Cycles of another length from now on, or a word why not."""
         live = self._live
         node = live.shown(self._state)
         if node is None or len(live.nodes) > 1:
             why = "nothing has come yet" if node is None else "the hosts on this bus have their own intervals"
         else:
-            why = self._receiver.retune(interval, node.stamp.node, node.snapshot.families)
+            why = self._receiver.retune(interval, node.stamp.node, node.snapshot.families, everyone=everyone)
         if why:
             self._wanted = live.interval or self._wanted
             self._state = replace(self._state, interval=self._wanted, note=why)
@@ -244,8 +260,8 @@ class Program:
         elif button == 0 and match[4] == "M" and not state.overlay:
             self._become(keys.clicked(state, frame, x, y))
 
-    def _become(self, state: State) -> None:
-        """Shows another state, and does what it asks for beside."""
+    def _become(self, state: State, *, pressed: bool = True) -> None:
+        """Shows another state, and does what it asks for beside. What was not pressed concerns this screen alone."""
         before = self._state
         if state == before:
             return
@@ -255,7 +271,7 @@ class Program:
         if state.saves != before.saves:
             self._state = replace(self._state, note=settings.save(self._file, state, self._thresholds))
         if state.interval != before.interval:
-            self._retune(state.interval)
+            self._retune(state.interval, everyone=pressed)
         self._invalidate()
 
     # The screen

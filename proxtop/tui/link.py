@@ -32,7 +32,7 @@ StartFleet = Callable[[float], PrivateFleet]
 class Bus:
     """Where to read: the endpoint, and the fleet's interval in s where it is known; of a fleet of our own also its
     process, and the descriptor from which what it says is read; over a network our keys; `node` where one host of
-    several is wanted."""
+    several is wanted; `control` is the bus's directory where we may control the fleet."""
 
     endpoint: str
     interval: float | None
@@ -40,6 +40,7 @@ class Bus:
     said: int = -1
     secure: Secure | None = None
     node: str | None = None
+    control: str | None = None
 
     def messages(self) -> list[str] | None:
         """The lines that our own fleet has said since; None when it will say nothing more."""

@@ -56,8 +56,8 @@ class Node:
 @dataclass(slots=True)
 class Live:
     """The data behind the screen. `interval` is the seconds between cycles where that is known: else it is read off the
-    cycles. `base` is the interval of a fleet that others use too. `only` are the VMs that --vm names, `view` chooses
-    the devices of the host's figures."""
+    cycles. `base` is the interval of a fleet that others use too, `moved` its new one when it changed. `only` are the
+    VMs that --vm names, `view` chooses the devices of the host's figures."""
 
     asked: tuple[str, ...]
     levels: Levels
@@ -67,6 +67,7 @@ class Live:
     interval: float | None = None
     base: float | None = None
     link: str = ""
+    moved: float | None = None
     notes: tuple[str, ...] = ()
     nodes: dict[str, Node] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class Live:
     _scores: dict[str, tuple[float, dict[str, Value]]] = field(default_factory=dict)
     _homes: dict[str, str] = field(default_factory=dict)
     _changes: int = 0
+    _step: float = 0.0
     _merged: tuple[Any, Snapshot, tuple[str, ...]] | None = None
     _unpacked: tuple[Entry, Snapshot] | None = None
 
@@ -87,6 +89,7 @@ class Live:
             for known in self.nodes.values():
                 known.history.share(LIMIT_BYTES // len(self.nodes))
         elif self.interval is not None:
+            self._follow((stamp.cycle - node.stamp.cycle) / 1000)
             node.interval = self.interval
         elif stamp.cycle > node.stamp.cycle and snapshot.span > 0:
             node.interval = (stamp.cycle - node.stamp.cycle) / 1000
@@ -104,6 +107,12 @@ class Live:
         """The scores of a host's VMs, None where no profiler gives them, or none does any more."""
         until, scores = self._scores.get(node, (0.0, None))
         return scores if now < until else None
+
+    def _follow(self, step: float) -> None:
+        """Somebody may change the interval of a fleet that others use too: two steps of another length tell."""
+        if self.interval == self.base and step > 0 and step == self._step != self.interval:
+            self.interval = self.base = self.moved = step
+        self._step = step
 
     def hear(self, status: Status, now: float) -> None:
         """Takes what an aggregator tells of a host, or of them all."""

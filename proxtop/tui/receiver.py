@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import zmq
 
 from proxtop.attach import AttachError
+from proxtop.control import ask
 from proxtop.model import Profiles, Snapshot, Stamp, Status
 from proxtop.tui.link import Bus, Source, StartFleet, private
 
 _AGAIN_S = 5.0
 """Seconds after which a key that was not let in is shown again."""
+
+_ANSWER_S = 10.0
+"""How long a fleet may take to change its interval: its workers are replaced."""
 
 
 class Ended(Exception):
@@ -40,12 +45,17 @@ class Receiver:
         on_link: Callable[[str], None],
         on_said: Callable[[str], None],
         on_heard: Callable[[list[tuple[Stamp, Status | Profiles]]], None] = lambda heard: None,
+        on_interval: Callable[[float], None] = lambda interval: None,
     ) -> None:
         self._start = start
         self._on_cycles = on_cycles
         self._on_link = on_link
         self._on_said = on_said
         self._on_heard = on_heard
+        self._on_interval = on_interval
+        self._wish: float | None = None
+        self._asked: asyncio.Future[object] | None = None
+        self._closed = False
         self._deadline: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -60,6 +70,7 @@ class Receiver:
 
     def close(self) -> None:
         """Ends all: sockets, and fleets of our own."""
+        self._closed = True
         if self._again is not None:
             self._again.cancel()
         buses = {self._source.bus.endpoint: self._source.bus}
@@ -71,12 +82,17 @@ class Receiver:
             self._dismiss(bus)
         self._context.destroy(linger=0)
 
-    def retune(self, interval: float, node: str, families: tuple[str, ...]) -> str:
-        """Cycles of another length: multiples of the fleet's are computed here, for others our own fleet starts anew.
-        Returns why not, empty where it can be done."""
+    def retune(self, interval: float, node: str, families: tuple[str, ...], *, everyone: bool = False) -> str:
+        """Cycles of another length: for `everyone`, a fleet that we may control is asked for them; else multiples of
+        its interval are computed here, and for others our own fleet starts anew. Returns why not, empty where it can
+        be done."""
         bus = self._source.bus
         if bus.interval is None:
             return "the interval of this bus is not known, so it can't be changed"
+        if everyone and bus.control is not None:
+            self._wish = interval
+            self._ask(bus.control)
+            return ""
         ratio = interval / bus.interval
         whole = ratio > 0.5 and abs(ratio - round(ratio)) < 1e-6
         recompute = None if abs(ratio - 1) < 1e-6 else (node, families, interval)
@@ -88,6 +104,38 @@ class Receiver:
             except AttachError as error:
                 return str(error)
             self._adopt(bus)
+        self._change(bus, recompute)
+        return ""
+
+    def moved(self, interval: float) -> None:
+        """The fleet's own interval is another one now."""
+        self._source.bus = replace(self._source.bus, interval=interval)
+
+    def _ask(self, directory: str) -> None:
+        """Asks the fleet for the interval that is wished for, beside: one request at a time, the last wish counts."""
+        if self._asked is not None or self._wish is None:
+            return
+        wish = self._wish
+        loop = asyncio.get_running_loop()
+        self._asked = loop.run_in_executor(None, lambda: ask(directory, "interval", f"{wish:g}", timeout=_ANSWER_S))
+        self._asked.add_done_callback(lambda asked: self._on_answer(asked, wish, directory))
+
+    def _on_answer(self, asked: asyncio.Future[object], wish: float, directory: str) -> None:
+        self._asked = None
+        if self._closed or asked.cancelled():
+            return
+        if (error := asked.exception()) is not None:
+            self._wish = None
+            self._on_said(str(error))
+            self._on_interval(self._source.bus.interval or wish)
+            return
+        self._change(replace(self._source.bus, interval=wish), None)
+        self._on_said(f"the fleet's interval is {wish:g} s now, for everyone")
+        if self._wish != wish:
+            self._ask(directory)
+
+    def _change(self, bus: Bus, recompute: tuple[str, tuple[str, ...], float] | None) -> None:
+        """Another source, once its first cycle is there."""
         if self._old is None:
             self._old = self._source
         else:  # one change after the other, before any cycle came: what was shown stays until one comes
@@ -97,7 +145,6 @@ class Receiver:
         self._source = Source(self._context, bus, recompute)
         self._watch(self._source)
         asyncio.get_running_loop().call_soon(self._take)
-        return ""
 
     def _watch(self, source: Source) -> None:
         loop = asyncio.get_running_loop()

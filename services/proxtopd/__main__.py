@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from proxtop import __version__
+from proxtop.bus import endpoints
 from proxtop.control import ControlError, allowed, ask
 from proxtopd import configuration, places
 from proxtopd.configuration import Configuration, ConfigurationError
@@ -205,7 +206,8 @@ class _Command:
 
     def _status(self) -> int:
         found = self._read()
-        status = ask(found.run, "status") if allowed(found.run) else self._watched(found)
+        others = os.path.exists(endpoints.control(found.run)) and not allowed(found.run)
+        status = self._watched(found) if others else ask(found.run, "status")
         if self._json:
             sys.stdout.write(json.dumps(status, indent=2) + "\n")
         else:

@@ -151,27 +151,47 @@ def _made(setup: Setup) -> Connector:
 
 
 def _reached(actor: Actor, setup: Setup) -> Connector | None:
-    """The connector once the hypervisor answers; until then the host has no VMs. None after SIGTERM."""
+    """The connector once the hypervisor answers; until then the host has no VMs. None after SIGTERM. It is tried
+    beside: a hypervisor that hangs takes its time, and who does not beat meanwhile counts as hung."""
+    tries: queue.SimpleQueue[tuple[Connector, BaseException | None]] = queue.SimpleQueue()
+    wake, done = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     found: Connector | None = None
 
     def attempt() -> None:
-        nonlocal found
         connector = _made(setup)  # anew each time: the hypervisor may only just be starting
+        problem: BaseException | None = None
         try:
             connector.open()
-        except ConnectorError as error:
-            if actor.reason != str(error):
-                actor.reason = str(error)
-                nothing = Domains(connector.name, (), actor.reason, prime=True)
-                actor.publish(topics.SOURCE, DOMAINS, round(time.time() * 1000), nothing)
-                actor.beat()
-            actor.at(time.monotonic() + _AGAIN_S, attempt)
-        else:
+        except BaseException as error:  # noqa: BLE001 - the thread's edge: the loop raises it
+            problem = error
+        tries.put((connector, problem))
+        os.write(done, b"x")
+
+    def begin() -> None:
+        threading.Thread(target=attempt, name="open", daemon=True).start()
+
+    def end() -> None:
+        nonlocal found
+        os.read(wake, 512)
+        connector, problem = tries.get()
+        if problem is None:
             found = connector
             raise Stop
+        if not isinstance(problem, ConnectorError):
+            raise problem
+        if actor.reason != str(problem):
+            actor.reason = str(problem)
+            nothing = Domains(connector.name, (), actor.reason, prime=True)
+            actor.publish(topics.SOURCE, DOMAINS, round(time.time() * 1000), nothing)
+            actor.beat()
+        actor.at(time.monotonic() + _AGAIN_S, begin)
 
-    actor.at(0.0, attempt)
+    actor.watch(wake, end)
+    begin()
     actor.run({})
+    actor.unwatch(wake)
+    for descriptor in (wake, done):
+        os.close(descriptor)
     return found
 
 

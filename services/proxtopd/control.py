@@ -52,7 +52,13 @@ class Control:
             number = caller.fileno()
             self._callers[number] = caller, bytearray()
             self._actor.watch(number, lambda: self._hear(number))
-            self._actor.at(time.monotonic() + _PATIENCE_S, lambda: self._drop(number, caller))
+            self._actor.at(time.monotonic() + _PATIENCE_S, lambda: self._over(number, caller))
+
+    def _over(self, number: int, caller: socket.socket) -> None:
+        """The end of a caller's time, unless its words wait to be read: the loop may have been busy meanwhile."""
+        if self._callers.get(number, (None,))[0] is caller:
+            self._hear(number)
+            self._drop(number, caller)
 
     def _hear(self, number: int) -> None:
         caller, text = self._callers[number]

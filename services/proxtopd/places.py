@@ -111,7 +111,8 @@ def prepare(places: Places, account: Account | None) -> None:
 
 def _own(places: Places) -> None:
     for path in (places.own, f"{places.own}/setup"):
-        os.makedirs(path, mode=0o755, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o755)  # its parent must be there: a wrong path is no wish for new directories
         found = os.stat(path, follow_symlinks=False)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise ConfigurationError(f"{path}: belongs to somebody else or others may write there; remove it")

@@ -122,6 +122,23 @@ def write(programs: dict[str, Program], places: Places) -> None:
 
 
 def _replace(path: str, content: str, mode: int) -> None:
+    """Writes a file anew unless it says that already: a full disk then is no obstacle to a start."""
+    try:
+        if _read(path) != content:
+            _write(path, content, mode)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: str, content: str, mode: int) -> None:
     beside = f"{path}.new"
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with open(descriptor, "w", encoding="utf-8") as file:
@@ -143,17 +160,18 @@ def text(programs: dict[str, Program], places: Places) -> str:
         "[rpcinterface:supervisor]\n"
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
     ]
-    parts += [_section(program, places, priority) for priority, program in enumerate(programs.values(), 1)]
+    parts += [_section(program, places) for program in programs.values()]
     return "\n".join(parts)
 
 
-def _section(program: Program, places: Places, priority: int) -> str:
+def _section(program: Program, places: Places) -> str:
     digest = hashlib.sha256(program.setup.encode()).hexdigest()[:16]
     environment = {SETUP: places.setup(program.name), MODULE: program.module, "PROXTOP_DIGEST": digest}
     variables = ",".join(f'{name}="{_plain(value)}"' for name, value in environment.items())
     return (
         f"[program:{program.name}]\ncommand={_plain(shlex.join(program.command))}\nenvironment={variables}\n"
-        f"priority={priority}\nautostart=true\nautorestart=true\nstartsecs={STEADY_S}\nstartretries=0\n"
+        f"priority={1 if program.name == 'broker' else 2}\nautostart=true\nautorestart=true\n"
+        f"startsecs={STEADY_S}\nstartretries=0\n"
         f"stopwaitsecs={_STOP_S}\nredirect_stderr=true\nstdout_logfile={_plain(places.log(program.name))}\n"
         f"stdout_logfile_maxbytes={_LOG_BYTES}\nstdout_logfile_backups=1\n"
     )

@@ -16,7 +16,7 @@ from proxtop.model import Stamp, Status, Value
 FLEET = "fleet"
 """The part of `status` that proxtopd itself publishes."""
 
-STARTING, RUNNING, HUNG, BACKOFF, STOPPED = "starting", "running", "hung", "backoff", "stopped"
+STARTING, RUNNING, HUNG, BACKOFF = "starting", "running", "hung", "backoff"
 
 _COLUMNS = (
     "WORKER", "PID", "USER", "UP SINCE", "LAST CYCLE", "COST/CYCLE", "MEMORY", "RESTARTS", "DROPS", "STATE", "REASON",

@@ -9,61 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
-import sys
 import time
 import xmlrpc.client
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from proxtop.bus import topics
-from proxtop.model import Message, Stamp, Status, Value
+from proxtop.model import Message
 from proxtopd import configuration, notify, places, programs, report
 from proxtopd.actor import Actor, Stop
 from proxtopd.configuration import Configuration, ConfigurationError
 from proxtopd.control import Control
+from proxtopd.crew import Crew, pause, say
 from proxtopd.places import Account, Places
 from proxtopd.programs import STEADY_S, Program
-from proxtopd.report import BACKOFF, FLEET, HUNG, RUNNING, STARTING, STOPPED, Record
+from proxtopd.report import FLEET, RUNNING, Record
 from proxtopd.setup import Setup
 from proxtopd.supervisor import Supervisor, Unanswered, wait_for
-
-SILENT_INTERVALS = 5
-"""A worker that has not beaten for so many intervals hangs, …"""
-
-SILENT_S = 3.0
-"""… though never after less than this: workers share the machine with others."""
-
-FIRST_BEAT_S = 20.0
-"""How long a worker may take from its start to its first heartbeat."""
-
-LONGEST_PAUSE_S = 60.0
-"""The longest pause between two starts of a worker that dies young again and again."""
 
 _CHECK_S = 1.0
 _SETTLE_S = 0.05
 _LOOK_S = 30.0
 _START_S = 10.0
 _END_S = 4.0
-_PASSING = ("EXITED", "BACKOFF", "STOPPING")
-_DOWN = ("FATAL", "STOPPED", "UNKNOWN")
-_ENDED = re.compile(r"exited: (\S+) \((.*?)(?:; (?:not )?expected)?\)")
-_WORDS = 200
-_WITH_SUPERVISORD = "supervisord ended"
-_BY_REQUEST = "ended by request"
-
-
-def pause(failures: int) -> float:
-    """Seconds until the next start after so many early deaths in a row: at once, then 1, 2, 4 … 60."""
-    return 0.0 if failures <= 1 else min(LONGEST_PAUSE_S, 2.0 ** (failures - 2))
-
-
-def say(text: str) -> None:
-    """One line on stderr, which may be gone."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"proxtopd: {text}\n")
-        sys.stderr.flush()
 
 
 class Watch:
@@ -77,21 +46,21 @@ class Watch:
         account: Account | None,
     ) -> None:
         """`read` gives the configuration anew, with some settings on top."""
-        self.records: dict[str, Record] = {}
         self._actor = actor
         self._read = read
         self._configuration = found
         self._account = account
         self._places = Places.of(found)
-        self._beats: dict[str, tuple[Stamp, Status]] = {}
         self._supervisor: Supervisor | None = None
         self._began = 0.0
         self._deaths = 0
         self._looking = False
         self._checked = time.monotonic()
         self._refused: str | None = None
-        self._programs: dict[str, Program] = {}
-        self._adopt(programs.programs(found, self._places, account))
+        self._trouble: str | None = None
+        self._programs: dict[str, Program] = programs.programs(found, self._places, account)
+        self._crew = Crew(actor, self._places, self._look, self._again)
+        self._crew.adopt(self._programs)
         group = found["PROXTOP_CONTROL_GROUP"]
         number = places.group_id("PROXTOP_CONTROL_GROUP", group) if group else None
         self._control = Control(actor, self._places.control, number, self.answer)
@@ -112,9 +81,12 @@ class Watch:
         except OSError as error:
             self._deaths += 1
             wait = max(1.0, pause(self._deaths))
-            say(f"{error.filename}: {error.strerror}; supervisord is not started; tried again in {wait:g} s")
+            self._trouble = f"supervisord can't be started: {error.filename}: {error.strerror}"
+            say(f"{self._trouble}; tried again in {wait:g} s")
+            self._tell()
             self._actor.at(self._began + wait, self._spawn)
             return
+        self._trouble = None
         self._actor.watch(supervisor.ended, self._on_supervisor_end)
         self._actor.watch(supervisor.words, self._on_words)
         try:
@@ -138,10 +110,8 @@ class Watch:
         wait = pause(self._deaths)
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         say(f"supervisord {how}, and the workers with it; started again" + (f" in {wait:g} s" if wait else ""))
-        for record in self.records.values():
-            self._forget(record)
-            record.state, record.due, record.beaten = STARTING, None, None
-            record.ended = _WITH_SUPERVISORD
+        self._crew.lost()
+        self._tell()
         self._actor.at(time.monotonic() + wait, self._spawn)
 
     def _on_words(self, supervisor: Supervisor | None = None) -> None:
@@ -152,11 +122,7 @@ class Watch:
         lines = supervisor.heard()
         if not lines and self._actor.watches(supervisor.words):
             self._actor.unwatch(supervisor.words)  # its end: the descriptor stays readable
-        for line in lines:
-            match = _ENDED.search(line)
-            record = self.records.get(match[1]) if match is not None else None
-            if match is not None and record is not None and record.state != HUNG:  # why it was killed says more
-                record.ended = match[2]
+        self._crew.hear(lines)
 
     def _call(self, method: str, *arguments: object) -> Any:
         """What supervisord answers; a hung one is killed, and its end takes its course."""
@@ -169,7 +135,7 @@ class Watch:
             self._supervisor.signal(signal.SIGKILL)
             raise
 
-    # states
+    # states and heartbeats
 
     def _look_seldom(self) -> None:
         self._actor.at(time.monotonic() + _LOOK_S, self._look_seldom)
@@ -181,17 +147,11 @@ class Watch:
         if self._supervisor is None:
             return
         try:
-            states = self._supervisor.states()
-        except Unanswered as error:
-            say(f"{error}; it is killed and started again")
-            self._supervisor.signal(signal.SIGKILL)
+            states = {entry["name"]: entry for entry in self._call("getAllProcessInfo")}
+        except Unanswered:
             return
         self._on_words()
-        passing = False
-        for record in self.records.values():
-            entry = states.get(record.name)
-            if entry is not None:
-                passing = self._take(record, entry) or passing
+        passing = self._crew.take(states)
         self._tell()
         if passing:
             self._look_soon()
@@ -201,162 +161,43 @@ class Watch:
             self._looking = True
             self._actor.at(time.monotonic() + _SETTLE_S, self._look)
 
-    def _take(self, record: Record, entry: dict[str, Any]) -> bool:
-        """A worker's state according to supervisord; whether it will be another one at once."""
-        pid = entry["pid"] or None
-        if pid != record.pid:
-            self._forget(record)
-            if pid is not None:
-                self._met(record, pid, entry["start"])
-        state = entry["statename"]
-        if state == "RUNNING":
-            record.failures = 0
-        elif state in _DOWN and record.wanted and record.due is None:
-            self._postpone(record, entry)
-        return state in _PASSING or (pid is not None and record.handle < 0)
-
-    def _met(self, record: Record, pid: int, started: int) -> None:
-        """A worker has a new process."""
-        try:
-            record.handle = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        self._actor.watch(record.handle, lambda: self._on_end(record))
-        if record.since is not None:
-            record.restarts += 1
-            if record.ended not in (_WITH_SUPERVISORD, _BY_REQUEST):
-                say(f"worker {record.name} was started again (PID {pid}): {self._how(record)}")
-        record.pid, record.since, record.began, record.beaten = pid, float(started), time.monotonic(), None
-        record.state, record.reason, record.due = STARTING, None, None
-        if record.name == "broker":
-            self._begin_anew()
-
-    def _on_end(self, record: Record) -> None:
-        self._forget(record)
-        if record.state != HUNG:
-            record.state = STARTING
-        self._look()
-
-    def _forget(self, record: Record) -> None:
-        if record.handle >= 0:
-            self._actor.unwatch(record.handle)
-            os.close(record.handle)
-        record.handle, record.pid = -1, None
-
-    def _postpone(self, record: Record, entry: dict[str, Any]) -> None:
-        """A worker that died young, or that can't even be started, is tried again after a pause."""
-        record.failures += 1
-        wait = pause(record.failures)
-        record.due = time.monotonic() + wait
-        if not record.ended and entry["spawnerr"]:
-            record.ended = entry["spawnerr"]
-        if wait:
-            record.state = BACKOFF
-            at = time.strftime("%H:%M:%S", time.localtime(time.time() + wait))
-            record.reason = f"ended {record.failures} times in a row ({self._how(record)}); started again at {at}"
-            say(f"worker {record.name} {record.reason}")
-        self._actor.at(record.due, lambda: self._again(record))
-
     def _again(self, record: Record) -> None:
-        if record.due is None or record.due > time.monotonic() or not record.wanted:
-            return
-        record.due = None
+        """A worker's pause is over."""
         with contextlib.suppress(xmlrpc.client.Fault, Unanswered):
             self._call("startProcess", record.name, False)
         self._look()
 
-    def _how(self, record: Record) -> str:
-        """How a worker ended last: supervisord's words, and the worker's own where it ended by itself."""
-        how = record.ended or "it ended"
-        words = "" if how.startswith("terminated") else self._last_words(record.name)
-        return f"{how}: {words}" if words else how
-
-    def _last_words(self, name: str) -> str:
-        try:
-            with open(self._places.log(name), "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-                lines = file.read().decode(errors="replace").split("\n")
-        except OSError:
-            return ""
-        text = next((line for line in reversed(lines) if line.strip()), "")
-        return "".join(char for char in text if char.isprintable()).removeprefix("proxtopd: ")[:_WORDS]
-
-    # heartbeats
-
     def on_status(self, message: Message) -> None:
         """A worker beats."""
-        record = self.records.get(message.part)
-        if record is None or not isinstance(message.body, Status):
-            return
-        self._beats[record.name] = message.stamp, message.body
-        if message.body.pid != record.pid:
-            if time.monotonic() - message.stamp.mono < _CHECK_S:
-                self._look_soon()
-            return
-        record.beaten = time.monotonic()
-        if record.state == STARTING:
-            record.state = RUNNING
+        first = self._crew.beat(message)
+        if first:
             self._tell()
+        elif first is None and time.monotonic() - message.stamp.mono < _CHECK_S:
+            self._look_soon()
 
     def _check(self) -> None:
-        """Kills who hangs. Nobody can be judged while the broker is away, nor after this process itself was stopped."""
+        """Kills who hangs; after this process itself was stopped nobody can be judged."""
         now = time.monotonic()
         self._actor.at(now + _CHECK_S, self._check)
         stalled = now - self._checked > 2 * _CHECK_S + 1
         self._checked = now
         notify.notify("WATCHDOG=1")
         if stalled:
-            self._begin_anew()
-            return
-        broker = self.records.get("broker")
-        if broker is None or broker.pid is None:
-            return
-        if self._silent(broker, now):
-            self._kill(broker)
-            return
-        if broker.beaten is None:
-            return
-        for record in self.records.values():
-            if record is not broker and self._silent(record, now):
-                self._kill(record)
-
-    def _silent(self, record: Record, now: float) -> bool:
-        if record.pid is None or record.state == HUNG:
-            return False
-        if record.beaten is None:
-            return now - record.began > FIRST_BEAT_S
-        return now - record.beaten > max(SILENT_S, SILENT_INTERVALS * self._configuration.interval)
-
-    def _begin_anew(self) -> None:
-        """Everyone's time to beat begins now."""
-        now = time.monotonic()
-        for record in self.records.values():
-            record.began = max(record.began, now)
-            if record.beaten is not None:
-                record.beaten = now
-
-    def _kill(self, record: Record) -> None:
-        silent = time.monotonic() - (record.began if record.beaten is None else record.beaten)
-        record.state, record.reason = HUNG, f"no heartbeat for {silent:.1f} s; killed"
-        record.ended = f"no heartbeat for {silent:.1f} s, so it was killed"
-        say(f"worker {record.name} (PID {record.pid}): {record.reason}")
-        if record.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(record.pid, signal.SIGKILL)
-        self._tell()
+            self._crew.begin_anew()
+        for record in self._crew.hung(self._configuration.interval):
+            self._crew.kill(record)
+            self._tell()
 
     def _tell(self) -> None:
         """Publishes what is known of the workers, where that changed."""
-        info: dict[str, Value] = {"workers": ",".join(self.records), "interval": self._configuration.interval}
-        for record in self.records.values():
-            info.update(record.info())
-        problems = [f"{record.name}: {record.reason}" for record in self.records.values() if record.reason]
-        reason = "; ".join([*problems, *([self._refused] if self._refused else [])]) or None
+        info = self._crew.info(self._configuration.interval)
+        reason = "; ".join(filter(None, [self._trouble, *self._crew.problems(), self._refused])) or None
         if info != self._actor.info or reason != self._actor.reason:
             self._actor.info, self._actor.reason = info, reason
             self._actor.beat()
-            running = sum(record.state == RUNNING for record in self.records.values())
-            notify.notify(f"STATUS={running} of {len(self.records)} workers run" + (f"; {reason}" if reason else ""))
+            running = sum(record.state == RUNNING for record in self._crew)
+            every = f"STATUS={running} of {len(self._crew.records)} workers run"
+            notify.notify(f"{every}; {reason}" if reason else every)
 
     # what others may ask
 
@@ -373,15 +214,15 @@ class Watch:
                 case ["reload"]:
                     return {"replaced": self.reload()}
                 case ["restart"]:
-                    return {"restarted": self._restart(list(self.records))}
-                case ["restart", name] if name in self.records:
+                    return {"restarted": self._restart(list(self._crew.records))}
+                case ["restart", name] if name in self._crew.records:
                     return {"restarted": self._restart([name])}
                 case ["restart", name]:
-                    return {"error": f"there is no worker {name!r}; there are {', '.join(self.records)}"}
+                    return {"error": f"there is no worker {name!r}; there are {', '.join(self._crew.records)}"}
                 case ["interval", seconds]:
                     return {"replaced": self.reload([f"PROXTOP_INTERVAL={seconds}"])}
         except (ConfigurationError, Unanswered, OSError) as error:
-            return {"error": str(error)}
+            return {"error": _line(error)}
         except xmlrpc.client.Fault as fault:
             return {"error": f"supervisord: {fault.faultString}"}
         return {"error": f"no such request: {' '.join(words)!r}"}
@@ -394,7 +235,7 @@ class Watch:
             "interval": self._configuration.interval,
             "pid": os.getpid(),
             "reason": self._actor.reason,
-            "workers": report.rows(self._actor.info, self._beats),
+            "workers": report.rows(self._actor.info, self._crew.beats),
         }
 
     def _stop(self) -> None:
@@ -403,10 +244,8 @@ class Watch:
     def _restart(self, names: list[str]) -> list[str]:
         """Ends these workers all at once, and starts them again."""
         self._end(names)
+        self._crew.requested(names)
         for name in names:
-            self.records[name].failures = 0
-            self.records[name].ended = _BY_REQUEST
-            self.records[name].due = None
             with contextlib.suppress(xmlrpc.client.Fault):
                 self._call("startProcess", name, False)
         self._look()
@@ -422,7 +261,8 @@ class Watch:
             states = {entry["name"]: entry["statename"] for entry in self._call("getAllProcessInfo")}
             if not any(states.get(name) in ("STOPPING", "RUNNING", "STARTING") for name in names):
                 return
-            time.sleep(_SETTLE_S)
+            if self._supervisor is None or self._supervisor.wait(_SETTLE_S):
+                return
 
     # reload
 
@@ -432,7 +272,7 @@ class Watch:
         try:
             replaced = self.reload()
         except (ConfigurationError, Unanswered, OSError) as error:
-            self._refused = f"the configuration was not reloaded: {error}"
+            self._refused = f"the configuration was not reloaded: {_line(error)}"
             say(self._refused)
             self._tell()
         except xmlrpc.client.Fault as fault:
@@ -455,37 +295,33 @@ class Watch:
         for name in (*removed, *changed):
             self._call("removeProcessGroup", name)
         for name in removed:
-            self._forget(self.records.pop(name))
-            self._beats.pop(name, None)
             with contextlib.suppress(OSError):
                 os.unlink(self._places.setup(name))
-        for name in changed:
-            self.records[name].failures, self.records[name].due = 0, None
-            self.records[name].ended = _BY_REQUEST
-        self._configuration, self._refused = found, None
+        self._crew.requested(changed)
+        self._configuration, self._programs, self._refused = found, wanted, None
         self._actor.setup = setup_of(found)
-        self._adopt(wanted)
-        self._begin_anew()
+        self._crew.adopt(wanted)
+        self._crew.begin_anew()
         for name in (*changed, *added):
             self._call("addProcessGroup", name)
         self._look_soon()
         return [*added, *changed, *removed]
 
-    def _adopt(self, wanted: dict[str, Program]) -> None:
-        """The workers from now on."""
-        self._programs = wanted
-        self.records = {name: self.records.get(name) or Record(name, program.user) for name, program in wanted.items()}
-
     def close(self) -> None:
         """Ends every worker, then supervisord."""
         notify.notify("STOPPING=1")
-        for record in self.records.values():
+        for record in self._crew:
             record.wanted = False
         if self._supervisor is not None:
             with contextlib.suppress(Unanswered, xmlrpc.client.Fault):
-                self._end(list(self.records))
+                self._end(list(self._crew.records))
             self._supervisor.close()
         self._control.close()
+
+
+def _line(error: Exception) -> str:
+    """What went wrong, and where."""
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def setup_of(found: Configuration) -> Setup:
@@ -534,6 +370,3 @@ def _raise_limit() -> None:
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-__all__ = ["STOPPED", "Watch", "pause", "run"]

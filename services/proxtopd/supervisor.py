@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from proxtopd.places import Places
 from proxtopd.worker import SUPERVISOR, end_with_parent
@@ -22,6 +23,7 @@ CALL_S = 5.0
 
 _PARENT = "PROXTOP_PARENT"
 _END_S = 5.0
+_POLL_S = 0.02
 
 
 class Unanswered(Exception):
@@ -83,17 +85,16 @@ class Supervisor:
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
             raise Unanswered(f"supervisord does not answer: {error}") from None
 
-    def states(self) -> dict[str, dict[str, Any]]:
-        """What it says of each worker: pid, statename, start and stop (wall seconds)."""
-        found = cast("list[dict[str, Any]]", self.call("getAllProcessInfo"))
-        return {entry["name"]: entry for entry in found}
-
     def heard(self) -> list[str]:
         """The lines of its log since."""
         try:
             return os.read(self.words, 1 << 16).decode(errors="replace").splitlines()
         except BlockingIOError:
             return []
+
+    def wait(self, seconds: float) -> bool:
+        """Waits so long for its end; whether it has ended."""
+        return bool(select.select([self.ended], [], [], seconds)[0])
 
     def signal(self, number: int) -> None:
         """Sends it a signal."""
@@ -115,15 +116,14 @@ class Supervisor:
 
 
 def wait_for(supervisor: Supervisor, patience: float) -> None:
-    """Waits until a supervisord that was just started answers; Unanswered when it does not."""
+    """Waits until a supervisord that was just started answers; Unanswered when it ends or does not in time."""
     deadline = time.monotonic() + patience
     while True:
         try:
             supervisor.call("getState")
         except Unanswered:
-            if time.monotonic() > deadline:
+            if supervisor.wait(_POLL_S) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.02)
         else:
             return
 

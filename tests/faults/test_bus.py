@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import msgpack
 import pytest
 import zmq
 
-from proxtop.bus import endpoints, frames, topics
+from proxtop.bus import endpoints
 from proxtop.bus.sockets import Subscriber, bounded
 from proxtop.model import Snapshot, Stamp, Status
+from tests.faults.garbage import garbage
 from tests.faults.rig import PATIENCE_S, Machine, Rig, alive, children, domain, eventually, one_line, proxtop
 
 INTERVAL_S = 0.5
@@ -180,45 +180,6 @@ def test_a_reader_that_stops_reading_slows_nobody(shared: Shared) -> None:
         assert client.stop() == 0
 
 
-def _rogue(kind: str, node: str, part: str, payload: Any) -> list[bytes]:
-    return [topics.topic(kind, node, part), payload if isinstance(payload, bytes) else msgpack.packb(payload)]
-
-
-def _nested(depth: int) -> bytes:
-    return b"\x91" * depth + b"\x90"
-
-
-def _fields(**more: Any) -> dict[str, Any]:
-    now = {"v": frames.VERSION, "node": NODE, "epoch": time.time_ns(), "seq": 1, "cycle": 0, "time": time.time()}
-    return now | {"mono": time.monotonic(), "body": {}} | more
-
-
-def _table(ids: object, columns: object) -> dict[str, Any]:
-    table = {"ids": msgpack.packb(ids), "columns": columns}
-    return _fields(body={"family": "cpu", "tables": {"vm": table}, "refresh": 0.0})
-
-
-def _garbage() -> list[list[bytes]]:
-    kinds = [("inventory", ""), ("source", "domains"), ("source", "block"), ("sample", "cpu"), ("snapshot", "")]
-    made: list[list[bytes]] = []
-    for kind, part in [*kinds, ("status", "aggregator")]:
-        for payload in (
-            b"", b"\xc1", b"\xff" * 1000, _nested(900), _nested(100_000), b"\xdd\xff\xff\xff\xff",
-            b"\xdf\xff\xff\xff\xff", os.urandom(5000), [], 7, "x", {}, {"v": 99}, _fields(), _fields(body=None),
-            _fields(body=[[]] * 1000),
-            _fields(node="another"), _fields(seq="1"), _fields(time=float("nan")), _fields(mono=float("inf")),
-            _table([[None, "a", "a"]], {}), _table([[None, "a"]], {"x": []}), _table([[None, "a"]], {"x": b"a"}),
-            _table(["a"], {}), _table(7, {}), _table([["x" * 16_000, *map(str, range(20_000))]], {}),
-            _table([[None, *map(str, range(100_000))]], {str(column): 0 for column in range(50)}),
-            _fields(body={"connector": 1, "vms": [{"uuid": []}]}),
-        ):  # fmt: skip
-            made.append(_rogue(kind, NODE, part, payload))
-    made += [[b"no topic", b"x"], [b"", b""], [b"x"], [b"a", b"b", b"c"], [b"t" * 100_000, b"x"], [b"\xff/\xff/", b"x"]]
-    made += [[f"sample/{NODE}/cpu".encode(), b"\0" * (frames.MAX_BYTES + 1)], [b"snapshot//", b"\x80"]]
-    made += [_rogue("sample", "another", "cpu", _fields(node="another"))]
-    return made
-
-
 def test_garbage_from_a_rogue_worker_harms_nobody_and_is_counted(shared: Shared) -> None:
     workers = shared.fleet.workers()
     reading = shared.rig.proxtop("--bus", shared.fleet.uri, "-p", "json", "-f", str(INTERVAL_S))
@@ -230,7 +191,7 @@ def test_garbage_from_a_rogue_worker_harms_nobody_and_is_counted(shared: Shared)
     rogue.connect(endpoints.publish(str(shared.fleet.directory)))
     assert rogue.poll(10_000)
     for _ in range(3):
-        for message in _garbage():
+        for message in garbage(NODE):
             rogue.send_multipart(message)
     _unharmed(shared, workers)
     eventually("the count of drops", lambda: shared.snapshots(1) and shared.status["aggregator"].drops > before)

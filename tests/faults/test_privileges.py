@@ -8,6 +8,7 @@ import pathlib
 import pwd
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -116,6 +117,13 @@ def _require() -> None:
         unavailable(str(error))
 
 
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 @pytest.fixture(scope="module")
 def privileged(shared_rig: Rig) -> Iterator[tuple[Privileged, Machine]]:
     _require()
@@ -127,6 +135,7 @@ def privileged(shared_rig: Rig) -> Iterator[tuple[Privileged, Machine]]:
         shared_rig,
         f"PROXTOP_PRINTER_FILE=json file {target}/cycles",
         f"PROXTOP_PROFILER=--state-dir={target}/profiles",
+        f"PROXTOP_DOOR=tcp://127.0.0.1:{_free_port()}",
     )
     fleet.fleet.up()
     yield fleet, machine
@@ -137,7 +146,7 @@ def test_every_process_may_exactly_what_the_table_says(privileged: tuple[Privile
     table = _table()
     assert {kind.name for kind in KINDS} <= table.keys()
     pids = fleet.up()
-    assert {"printer-file", "profiler"} <= pids.keys()
+    assert {"printer" if name.startswith("printer-") else name for name in pids} == {kind.name for kind in KINDS}
     for name, pid in pids.items():
         _held(pid, table["printer" if name.startswith("printer-") else name], name)
     user, group, capabilities = table["proxtopd, supervisord"]

@@ -161,6 +161,11 @@ def test_a_setup_changes_with_what_its_worker_is_told_alone(conf: pathlib.Path) 
     assert before.keys() - after.keys() == {"psi"}
     changed = {name for name in after if after[name].setup != before[name].setup}
     assert changed == {"printer-a", "aggregator"}
+    here = Places("/run/x", "/run/xd", "/run/xd/log")
+    sections = [
+        dict(zip(made, programs.text(made, here).split("[program:")[1:], strict=True)) for made in (before, after)
+    ]
+    assert {name for name in after if sections[0][name] != sections[1][name]} == changed
     assert Setup.load(after["cpu"].setup).dump() == after["cpu"].setup
 
 
