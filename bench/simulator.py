@@ -95,7 +95,7 @@ class _Host:
             status = Status(
                 "aggregator", "running", 1, INTERVAL_S, info={"connector": "libvirt", "version": "simulated"}
             )
-            send(self.socket, encode(topics.STATUS, "aggregator", stamp, status))
+            send(self.socket, encode(topics.STATUS, "aggregator", replace(stamp, seq=self._seq // 2 + 1), status))
         return len(payload)
 
 

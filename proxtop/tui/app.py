@@ -43,6 +43,8 @@ _ESCAPE_S = 0.03
 _MOUSE = re.compile(r"\x1b\[<(\d+);(\d+);(\d+)([Mm])")
 _WHEEL = 3
 _MINUTE_S = 60.0
+_GATHER_S = 0.05
+_GATHER_EACH_S = 0.002
 _NAMES = {"c-m": "enter", "c-i": "tab", "c-h": "backspace"}
 
 
@@ -99,6 +101,7 @@ class Program:
         self._left = options.runs
         self._crash: BaseException | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._soon: asyncio.TimerHandle | None = None
         self._receiver = Receiver(
             bus, start, on_cycles=self._on_cycles, on_link=self._on_link, on_said=self._on_said,
             on_heard=self._on_heard, on_interval=self._on_interval,
@@ -160,7 +163,10 @@ class Program:
             self._state = replace(self._state, interval=node.interval)
             self._wanted = node.interval
         self._set_alarm()
-        self._invalidate()
+        if self._live.together(self._state):
+            self._draw_soon()
+        else:
+            self._invalidate()
         if not self._left:
             self._exit()
 
@@ -180,7 +186,18 @@ class Program:
                 self._live.hear(told, now)
         if self._live.together(self._state):
             self._set_alarm()
-            self._invalidate()
+            self._draw_soon()
+
+    def _draw_soon(self) -> None:
+        """Many hosts come one after the other: the screen is drawn once for all that come within a while, which is
+        longer the more there are."""
+        if self._soon is None:
+            wait = _GATHER_S + _GATHER_EACH_S * len(self._live.nodes)
+            self._soon = asyncio.get_running_loop().call_later(wait, self._draw_now)
+
+    def _draw_now(self) -> None:
+        self._soon = None
+        self._invalidate()
 
     def _on_link(self, problem: str) -> None:
         self._live.link = problem

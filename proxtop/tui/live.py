@@ -125,7 +125,7 @@ class Live:
             if status.state == "removed":
                 del self.heard[name]
                 self.nodes.pop(name, None)
-            self._changes += 1
+                self._changes += 1
 
     def hosts(self) -> tuple[str, ...]:
         """The names of all hosts."""

@@ -207,6 +207,7 @@ def test_hosts_with_each_others_keys_are_not_heard(net: Net) -> None:
     assert not any(of("pve1")(m) or of("pve2")(m) for m in reader.take())
 
 
+@pytest.mark.slow
 def test_a_revoked_aggregator_hears_nothing_until_it_is_trusted_again(cluster: Cluster) -> None:
     reader = cluster.reader()
     reader.until("pve1", of("pve1"), cluster.publish)
@@ -373,6 +374,7 @@ def test_lost_and_late_hosts_stand_in_the_table(shared: Cluster) -> None:
     assert "no cycle comes" in table[2]
 
 
+@pytest.mark.slow
 def test_a_host_whose_message_never_ends_is_cut_off_before_it_takes_the_memory(net: Net) -> None:
     """Such a host speaks ZMTP by hand: libzmq would keep what is not whole to itself."""
     with socket.socket() as listener:

@@ -264,6 +264,7 @@ def test_options_that_leave_the_door_open_or_are_wrong_are_told(options: dict[st
     assert words in (DoorOptions("/x", "pve1", 1.0, **options).checked() or "")
 
 
+@pytest.mark.slow
 def test_a_port_that_another_has_is_waited_for(net: Net) -> None:
     house = House(net)
     house.door.stop()
