@@ -33,6 +33,8 @@ _START_S = 15.0
 
 _FLUSH_S = 2.0
 _FLUSH_TURN_S = 0.1
+_LAST_S = 0.5
+"""How long what comes after the last cycle is waited for when a signal ends the run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -370,9 +372,12 @@ class _Loop:
         try:
             while self._left and self._stop.number is None:
                 self._turn()
+            last = self._printer.end()
+            self._output.offer(last, self._printer.header())
             if self._stop.number is None:
-                self._output.offer(self._printer.end(), self._printer.header())
                 self._deliver()
+            elif last:
+                self._output.flush(_LAST_S)
         except SinkClosed:
             return 0
         self._output.close()

@@ -11,6 +11,7 @@ from typing import IO
 from proxprofiler import recorded
 from proxprofiler.options import Profiling, parse
 from proxprofiler.output import ProfilePrinter, rendered, text_header
+from proxprofiler.table import duration
 from proxtop import cli
 from proxtop.printers import outputs
 from proxtop.profiler.profiler import Profiler
@@ -75,6 +76,8 @@ def _watched(asked: Profiling) -> int:
             made.append(ProfilePrinter(view, asked.watch.printer or "json", profiler, asked.every_s, store))
             return made[0]
 
+        if sys.stdout is not None and sys.stdout.isatty():
+            say(f"profiles come each {duration(asked.every_s)} (--outputFreq), and at the end: Ctrl-C")
         try:
             return cli.run(asked.watch, make)
         finally:

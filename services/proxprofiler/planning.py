@@ -163,21 +163,21 @@ def _text(vms: list[Profile], risk: float, fits: list[tuple[Resource, Fit]]) -> 
 
 
 def _conclusion(vms: list[Profile], risk: float, found: Fit, least: Resource) -> str:
-    names = "this VM" if len(vms) == 1 else f"these {len(vms)} VMs"
+    first, bounded = vms[0].vm or vms[0].name, f"limited by {least.metric}, at a risk of {percent(risk, 2)}"
     if found.vms == 0:
-        return f"Not one fits: {vms[0].vm or vms[0].name} alone wants more {least.metric} than the host has."
+        return f"Not one fits: {first} alone wants more {least.metric} than the host has."
     if found.vms == MOST_VMS:
-        return f"More than {MOST_VMS} of {names} fit."
+        return f"{MOST_VMS:,} and more fit."
+    if len(vms) == 1:
+        return f"{found.vms} VMs like {first} fit, {bounded}."
     times, rest = divmod(found.vms, len(vms))
     more = ", ".join(profile.vm or profile.name for profile in vms[:rest])
     more = more if rest <= _NAMED else f"the first {rest}"
-    if len(vms) == 1:
-        what = f"{found.vms} like it fit"
-    elif times == 0:
-        what = f"only {more} fit"
+    if times == 0:
+        what = f"only {more} fit{'s' if rest == 1 else ''}"
     else:
         what = f"each fits {times} times" + (f", and {more} once more" if rest else "")
-    return f"Of {names} {what}, {found.vms} VMs in all, limited by {least.metric}, at a risk of {percent(risk, 2)}."
+    return f"Of these {len(vms)} VMs {what}, {found.vms} VM{'s' if found.vms > 1 else ''} in all, {bounded}."
 
 
 def _when(profile: Profile, found: Fit) -> str | None:

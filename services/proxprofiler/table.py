@@ -42,6 +42,8 @@ def percent(share: float, digits: int = 1) -> str:
     text = f"{100 * share:.{digits}f}"
     if share > 0 and float(text) == 0:
         return f"<{10**-digits:.{digits}f} %"
+    if share < 1 and float(text) == 100:
+        return f">{100 - 10**-digits:.{digits}f} %"
     return f"{text} %"
 
 

@@ -112,6 +112,8 @@ def test_plan_says_how_many_fit(profiles: pathlib.Path, capfd: pytest.CaptureFix
     assert few["resources"][0]["risk"] <= 0.01 < few["resources"][0]["nextRisk"]
     text = out(capfd, "plan", str(profiles), "--cores=16")
     assert f"{few['fit']} VMs in all, limited by cpu" in text
+    assert "VMs like web fit, limited by cpu" in out(capfd, "plan", str(profiles), "--cores=16", "--vm=web")
+    assert "Not one fits" in out(capfd, "plan", str(profiles), "--cores=1", "--vm=web")
 
 
 def test_compare_tells_the_vms_apart(profiles: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -199,8 +201,10 @@ def test_profiles_on_a_bus_survive_whatever_ends_the_profiler(number: signal.Sig
             assert process.stdout is not None
             assert json.loads(process.stdout.readline())["profile"]["schema"] == 1  # kept before it is shown
             process.send_signal(number)
-            process.stdout.read()
+            rest = process.stdout.read()
             assert process.wait(PATIENCE_S) in (0, 130, -signal.SIGKILL)
+        if number != signal.SIGKILL:  # what was learnt up to the end is shown too
+            assert {json.loads(line)["profile"]["vm"] for line in rest.splitlines()[-3:]} == loaded(state).keys()
         assert steps(state) > before
         raw = loaded(state)["web-000"]
     assert raw["gaps"] <= 1
