@@ -18,11 +18,12 @@ import zmq
 
 from proxtop.bus import endpoints, keys, topics
 from proxtop.bus.frames import encode
-from proxtop.bus.sockets import send
+from proxtop.bus.sockets import Context, bounded, send
 from proxtop.model import Message, Profiles, Sample, Snapshot, Stamp, Status
 from tests.agg import rawzmtp
 from tests.agg.rig import Bus, Cluster, Net, Process, free_port, is_snapshot, snapshot
 from tests.faults.rig import PROXTOP, alive, children, eventually
+from tests.tui.terminal import Terminal
 
 
 @pytest.fixture
@@ -408,3 +409,46 @@ def test_a_host_whose_message_never_ends_is_cut_off_before_it_takes_the_memory(n
 
 def _resident(pid: int) -> int:
     return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def test_readers_that_stop_reading_slow_nobody_and_cost_little(shared: Cluster) -> None:
+    endpoint = endpoints.subscribe(str(shared.directory))
+    reader = shared.reader()
+    reader.until("pve1", of("pve1"), shared.publish)
+    (hub,) = children(shared.agg.pid)
+    names = [f"vm{number}" for number in range(2000)]
+    context = Context()
+    stopped = []
+    for _ in range(3):
+        socket_ = bounded(context.socket(zmq.SUB))
+        socket_.set(zmq.SUBSCRIBE, b"")
+        socket_.connect(endpoint)
+        stopped.append(socket_)
+    before, most = _resident(hub), 0
+    for number in range(600):
+        last = snapshot(*names, node="pve1", value=float(number))
+        shared.buses["pve1"].publish(body=last)
+        if number % 50 == 0:
+            reader.until("a cycle all the same", of("pve1"), lambda: None)
+            most = max(most, _resident(hub))
+    shared.buses["pve1"].publish(body=snapshot("end", node="pve1"))
+    begin = time.monotonic()
+    reader.until("the end", lambda m: of("pve1")(m) and m.body.tables["vm"].columns["name"] == ["end"])
+    assert time.monotonic() - begin < 5
+    assert most - before < 150 << 20
+    for socket_ in stopped:
+        socket_.close(0)
+    context.term()
+
+
+def test_the_screen_of_a_terminal_shows_the_cluster(shared: Cluster) -> None:
+    with Terminal("--bus", endpoints.subscribe(str(shared.directory)), size=(120, 24)) as terminal:
+
+        def shown(*words: str) -> bool:
+            shared.publish()
+            text = terminal.screen()
+            return all(word in text for word in words)
+
+        eventually("both hosts", lambda: shown("HOSTS  2 live", "pve1", "pve2", "Hosts: 2"))
+        terminal.keys("Tab")
+        eventually("one of them", lambda: shown("Host: pve1 (1/2, Tab)"))
