@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import zmq
 
-from proxtop import __version__
 from proxtop.bus import endpoints, topics
 from proxtop.bus.frames import encode
 from proxtop.bus.sockets import Context, Socket, bounded, receive
 from proxtop.bus.topics import CLUSTER, HOST, MAX_TOPIC_BYTES
 from proxtop.model import Stamp, Status
-from proxtop_agg import config
+from proxtop_agg import config, heartbeat
 from proxtop_agg.config import Config, ConfigError
 from proxtop_agg.upstream import Host, Upstream
 from proxtopd.lastvalues import LastValues
@@ -39,7 +38,6 @@ _MOST_EACH_TICK = 100
 _TAKEN_OVER_S = 30.0
 _MOST_TOPICS = 50_000
 _MOST_LAST_BYTES = 256 << 20
-_FIRST_INTERVAL_S = 2.0
 _SOCKETS_EACH = 3
 
 
@@ -69,7 +67,7 @@ class Hub:
         self._descriptors: dict[int, Upstream] = {}
         self._known: dict[str, tuple[int, ...]] = {}
         self._unread: dict[Upstream, None] = {}
-        self._states: dict[str, tuple[str, str | None]] = {}
+        self._states: dict[str, heartbeat.State] = {}
         self._fetched: set[str] = set()
         self._epoch = time.time_ns()
         self._seq: dict[str, int] = {}
@@ -218,8 +216,7 @@ class Hub:
             for kind in topics.KINDS:
                 self._last.drop(topics.topic(kind, node))
             self._last.drop(topics.topic(topics.STATUS, self._config.name, HOST + node))
-            self._publish(HOST + node, Status(HOST + node, "removed", os.getpid(), _FIRST_INTERVAL_S,
-                                              info={"host": node}), keep=False)  # fmt: skip
+            self._publish(HOST + node, heartbeat.removed(node), keep=False)
 
     def _register(self, name: str, upstream: Upstream) -> None:
         self._known[name] = upstream.descriptors
@@ -247,11 +244,7 @@ class Hub:
             live += state[0] == "running"
             if state != self._states.get(host.node) or (number + self._ticks) % rounds == 0:
                 self._beat_host(upstream, host, now)
-        self._publish(CLUSTER, Status(
-            CLUSTER, "running", os.getpid(), self._interval(),
-            info={"cluster": True, "hosts": number + 1, "live": live, "gone": self._config.gone,
-                  "lost": self._config.lost, "version": __version__},
-        ))  # fmt: skip
+        self._publish(CLUSTER, heartbeat.of_cluster(self._config, number + 1, live, self._interval()))
 
     def _look_after(self, now: float) -> None:
         """Cuts off who sends too much, and tries again where nobody else does."""
@@ -270,47 +263,14 @@ class Hub:
     def _interval(self) -> float:
         """The interval that most hosts have."""
         found = [host.interval for _, host in self._hosts() if host.interval]
-        return max(set(found), key=found.count) if found else _FIRST_INTERVAL_S
+        return max(set(found), key=found.count) if found else heartbeat.FIRST_INTERVAL_S
 
-    def _state(self, upstream: Upstream, host: Host, now: float) -> tuple[str, str | None]:
-        """(state, reason) of a host: running, lost, or waiting where nothing came yet."""
-        if host.stamp is None:
-            return "waiting", upstream.reason or "connected; no cycle yet"
-        patience = self._config.lost * (host.interval or _FIRST_INTERVAL_S)
-        if now - host.came > patience:
-            return "lost", upstream.reason or "connected, but no cycle comes"
-        return "running", upstream.reason
+    def _state(self, upstream: Upstream, host: Host, now: float) -> heartbeat.State:
+        return heartbeat.state(upstream, host, now, self._config.lost)
 
     def _beat_host(self, upstream: Upstream, host: Host, now: float) -> None:
-        state = self._states[host.node] = self._state(upstream, host, now)
-        rtt = upstream.rtt() if not upstream.peer.tree else None
-        offset, lag = host.offset, host.lag
-        status = Status(
-            actor=HOST + host.node,
-            state=state[0],
-            pid=os.getpid(),
-            interval=host.interval or _FIRST_INTERVAL_S,
-            drops=upstream.foreign + upstream.undecodable,
-            lost=host.tracker.lost,
-            reason=state[1],
-            info={
-                "host": host.node,
-                "address": upstream.peer.address,
-                "through": upstream.peer.name if upstream.peer.tree else None,
-                "connected": upstream.connected,
-                "cycle": host.stamp.cycle if host.stamp else None,
-                "age": round(now - host.came, 3) if host.stamp else None,
-                "lag": None if lag is None else round(lag, 4),
-                "offset": None if offset is None else round(offset, 4),
-                "rtt": rtt,
-                "foreign": upstream.foreign,
-                "undecodable": upstream.undecodable,
-                "replays": host.tracker.replays,
-                "floods": upstream.floods,
-                "version": host.version,
-            },
-        )
-        self._publish(HOST + host.node, status)
+        found = self._states[host.node] = self._state(upstream, host, now)
+        self._publish(HOST + host.node, heartbeat.of_host(upstream, host, found, now))
 
     def _publish(self, part: str, status: Status, *, keep: bool = True) -> None:
         seq = self._seq[part] = self._seq.get(part, 0) + 1
