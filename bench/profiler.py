@@ -38,6 +38,7 @@ from proxtop.profiler.profile import Profile
 from proxtop.profiler.profiler import Profiler
 from proxtop.profiler.series import ALARM
 from proxtop.profiler.settings import Settings
+from proxtopd.profiler import KEEP_S
 from tests.tui.recorded import many
 
 TRAINED_DAYS, HELD_OUT_DAYS = 14, 4
@@ -199,7 +200,7 @@ def cost(vms: int = 1000, cycles: int = 200, settings: Settings | None = None) -
     start = time.process_time()
     for profile in some:
         document(profile)
-    keeping = (time.process_time() - start) / len(some) * vms / 300  # each profile is written once in 300 s
+    keeping = (time.process_time() - start) / len(some) * vms / KEEP_S
     return Cost(decoding / cycles * 1000, feeding / cycles * 1000, keeping * 1000, _memory_mb())
 
 

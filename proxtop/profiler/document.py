@@ -68,7 +68,7 @@ def _settings(settings: Settings) -> Object:
         "buffersize": settings.buffersize,
         "states": settings.states,
         "history": settings.history,
-        "filterstddevs": settings.filterstddevs,
+        "filterstddevs": int(stddevs) if (stddevs := settings.filterstddevs).is_integer() else stddevs,
         "fixbound": settings.fixedbound,
         "periodsize": list(settings.periodsize),
         "phaseChangeLikeliness": settings.phase_likelihood,

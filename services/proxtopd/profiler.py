@@ -22,7 +22,7 @@ from proxtopd.memory import settle
 from proxtopd.profiles import ProfileStore, StoreError
 from proxtopd.setup import Setup
 
-_KEEP_S = 300.0
+KEEP_S = 600.0
 """Seconds within which each profile is written once; the VMs take turns."""
 
 
@@ -66,7 +66,7 @@ class Profiling:
             self._store.save(profile)
         if not self._turns:
             self._turns = list(self._profiler.profiles)
-        share = self._profiler.settings.interval / _KEEP_S
+        share = self._profiler.settings.interval / KEEP_S
         for _ in range(min(len(self._turns), math.ceil(len(self._profiler.profiles) * share))):
             if (due := self._profiler.profiles.get(self._turns.pop())) is not None:
                 self._store.save(due)

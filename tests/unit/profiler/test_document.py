@@ -70,6 +70,7 @@ def test_the_fields_are_the_originals(raw: dict[str, Any]) -> None:
     assert raw["schema"] == 1
     assert {"buffersize", "states", "history", "filterstddevs", "fixbound", "periodsize", "phaseChangeLikeliness",
             "phaseChangeHistory", "phaseChangeHistoryFadeout"} <= raw["settings"].keys()  # fmt: skip
+    assert type(raw["settings"]["filterstddevs"]) is int  # the original's reader takes nothing else
     root = raw["periodTree"]["root"]
     assert {"UUID", "maxChilds", "maxCounts", "children", "txmatrix"} <= root.keys()
     assert raw["phases"]["tx"]["metric"] == "phasetx"
