@@ -98,10 +98,10 @@ def _stats(one: Series) -> Object:
     return {
         "min": low,
         "max": high,
-        "stddev": one.deviation,
-        "avg": one.mean if one.count else None,
-        "count": one.count,
-        "stddevsum": one.m2,
+        "stddev": one.samples.deviation,
+        "avg": one.samples.mean if one.samples.count else None,
+        "count": one.samples.count,
+        "stddevsum": one.samples.m2,
     }
 
 
@@ -124,6 +124,7 @@ def _root(one: Series) -> Object:
         "state": _key(one.past) if one.past else None,
         "likelihood": one.likelihood,
         "anomaly": one.anomaly,
+        "rarity": {"avg": one.rarities.mean, "count": one.rarities.count, "stddevsum": one.rarities.m2},
         "expected": found.expected,
         "entropy": found.entropy,
         "levels": [
@@ -266,8 +267,9 @@ def _series(raw: Object, settings: Settings) -> Series:
     stats = raw["stats"]
     series.bounds = None if stats["min"] is None else (float(stats["min"]), float(stats["max"]))
     series.fixed = raw["bounds"] == "fixed"
-    series.count, series.m2 = _is(int, stats["count"]), float(stats["stddevsum"])
-    series.mean = float(stats["avg"] or 0.0)
+    for running, kept in ((series.samples, stats), (series.rarities, raw["rarity"])):
+        running.count, running.m2 = _is(int, kept["count"]), float(kept["stddevsum"])
+        running.mean = float(kept["avg"] or 0.0)
     series.lowest, series.highest = _number(raw["observed"]["min"]), _number(raw["observed"]["max"])
     series.filtered, series.unknown = _is(int, raw["filtered"]), _is(int, raw["unknown"])
     series.steps = _is(int, raw["steps"])

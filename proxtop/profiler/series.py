@@ -32,23 +32,25 @@ Step = tuple[Past, int]
 class Running:
     """Mean and standard deviation of numbers that come one by one."""
 
-    __slots__ = ("_m2", "count", "mean")
+    __slots__ = ("count", "m2", "mean")
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean = self._m2 = 0.0
+        self.mean = 0.0
+        self.m2 = 0.0
+        """The sum of the squares of their distances from the mean."""
 
     def add(self, value: float) -> None:
         """One more."""
         self.count += 1
         distance = value - self.mean
         self.mean += distance / self.count
-        self._m2 += distance * (value - self.mean)
+        self.m2 += distance * (value - self.mean)
 
     @property
     def deviation(self) -> float:
         """0 before there are two."""
-        return sqrt(self._m2 / self.count) if self.count else 0.0
+        return sqrt(self.m2 / self.count) if self.count else 0.0
 
 
 class Series:
@@ -57,26 +59,24 @@ class Series:
 
     __slots__ = (
         "_fresh",
-        "_rarities",
         "_rarity",
         "_surprise",
         "_variance",
         "bounds",
         "buffer",
-        "count",
         "filtered",
         "fixed",
         "highest",
         "leaves",
         "likelihood",
         "lowest",
-        "m2",
-        "mean",
         "metric",
         "moments",
         "past",
         "phases",
+        "rarities",
         "root",
+        "samples",
         "settings",
         "steps",
         "unknown",
@@ -96,9 +96,7 @@ class Series:
         """For each state: buffers, their sum and the sum of their squares."""
         self.past: Past = ()
         self.window: list[Step | None] = []
-        self.count = 0
-        self.mean = 0.0
-        self.m2 = 0.0
+        self.samples = Running()
         self.lowest: float | None = None
         self.highest: float | None = None
         self.filtered = 0
@@ -109,12 +107,8 @@ class Series:
         self._surprise = 0.0
         self._variance = 0.0
         self._rarity: float | None = None
-        self._rarities = Running()
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation of all samples so far."""
-        return sqrt(self.m2 / self.count) if self.count else 0.0
+        self.rarities = Running()
+        """How rare its states usually are, over a few steps each, in bits."""
 
     @property
     def anomaly(self) -> float | None:
@@ -122,8 +116,9 @@ class Series:
         larger of the two; 0 for ordinary ones. None before enough is known."""
         if self.steps - len(self._fresh) < LEARNT or not self._variance or self._rarity is None:
             return None
-        usual = self._rarities
-        strange = (self._rarity - usual.mean) / max(usual.deviation, _FLOOR_BITS)
+        usual, strange = self.rarities, 0.0
+        if usual.count >= LEARNT:
+            strange = (self._rarity - usual.mean) / max(usual.deviation, _FLOOR_BITS)
         return max(0.0, self._surprise / sqrt(self._variance), strange)
 
     def fix(self, bounds: Bounds | None) -> None:
@@ -139,7 +134,7 @@ class Series:
         samples, self.buffer = self.buffer, []
         size = self.settings.buffersize
         self.unknown += size - len(samples)
-        deviation = self.deviation if self.count >= 2 * size else inf
+        deviation = self.samples.deviation if self.samples.count >= 2 * size else inf
         for sample in samples:
             self._observe(sample)
         if 2 * len(samples) < size:
@@ -150,10 +145,7 @@ class Series:
         return self._step(sum(good) / len(good), leaf)
 
     def _observe(self, sample: float) -> None:
-        self.count += 1
-        distance = sample - self.mean
-        self.mean += distance / self.count
-        self.m2 += distance * (sample - self.mean)
+        self.samples.add(sample)
         self.lowest = sample if self.lowest is None or sample < self.lowest else self.lowest
         self.highest = sample if self.highest is None or sample > self.highest else self.highest
 
@@ -202,7 +194,7 @@ class Series:
             chances = corrected(chances, [sum(counts) for counts in zip(*near, strict=True)])
         bits = min(-log2(chances[state]), _RAREST_BITS)
         if self._rarity is not None:
-            self._rarities.add(self._rarity)
+            self.rarities.add(self._rarity)
         self._rarity = bits if self._rarity is None else _RARITY_FADE * self._rarity + (1 - _RARITY_FADE) * bits
 
     def _learn(self, past: Past, state: int, leaf: int, count: int = 1) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from proxtop.profiler.document import DocumentError, document, percents, profile_of
 from proxtop.profiler.profile import Profile
+from proxtop.profiler.series import ALARM
 from tests.unit.profiler.chains import chain_settings, fed, feed
 
 TXMATRIX = {"metric", "transitions", "stats"}
@@ -139,6 +140,21 @@ def test_a_profile_read_back_goes_on_where_it_stopped() -> None:
         for order in range(3):
             assert list(whole.series["cpu"].root.rows(order)) == list(part.series["cpu"].root.rows(order))
     assert part.gaps == 0
+
+
+def test_a_profile_read_back_knows_what_is_usual() -> None:
+    chance = random.Random(6)
+    states = [state for _ in range(60) for state in (*chance.choices([0, 1], (95, 5), k=40), 3, 3, 3)]
+    whole = fed(states, chain_settings())
+    again = profile_of(json.loads(json.dumps(document(whole))))
+    one, other = whole.series["cpu"].rarities, again.series["cpu"].rarities
+    assert one.count > 2000
+    assert (one.count, one.mean, one.deviation) == (other.count, other.mean, other.deviation)
+    for state in (0, 0, 0, 0, 3, 3, 3):
+        feed(again, [state])
+        assert again.anomaly is not None and again.anomaly < ALARM
+    feed(again, [2] * 5)
+    assert again.anomaly is not None and again.anomaly >= ALARM
 
 
 def test_a_profile_in_its_wrapping_is_read_too(raw: dict[str, Any]) -> None:
