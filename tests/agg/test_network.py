@@ -1,0 +1,176 @@
+"""A bad network: hosts in network namespaces, each with real guests and a real proxtopd, on cables that are cut, slow
+or lossy. What ends is told, what comes back is taken up, and the others stay on time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from proxtop.bus import keys
+from proxtop.model import Message, Snapshot
+from tests.agg.site import AGGREGATOR, INTERVAL_S, Site, require
+from tests.faults.rig import PROXTOP, children, eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+HOSTS = {"pve1": ("busy-db", "web-01"), "pve2": ("web-02",), "pve3": ("busy-ci",)}
+HALF_OPEN_S = 15
+_LATE_S = 2.0
+"""What a cycle may be late on a machine that runs all of this at once."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    require()
+    with Site(HOSTS) as site:
+        site.up()
+        yield site
+
+
+class Watch:
+    """What comes of each host while something happens to one."""
+
+    def __init__(self, site: Site) -> None:
+        self.reader = site.reader()
+        self.came: dict[str, list[tuple[float, Message]]] = {node: [] for node in site.hosts}
+        self.started = time.monotonic()
+
+    def take(self) -> None:
+        seen = len(self.reader.messages)
+        for message in self.reader.take()[seen:]:
+            if isinstance(message.body, Snapshot):
+                self.came[message.stamp.node].append((time.monotonic(), message))
+
+    def during(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.take()
+
+    def until(self, what: str, condition: Callable[[], Any], timeout: float = 60) -> float:
+        """Seconds until it was so."""
+        begin = time.monotonic()
+        eventually(what, lambda: (self.take(), condition())[1], timeout)
+        return time.monotonic() - begin
+
+    def on_time(self, *nodes: str) -> None:
+        """Each of them came in every cycle, none much late."""
+        for node in nodes:
+            moments = [self.started, *(moment for moment, _ in self.came[node]), time.monotonic()]
+            gaps = [after - before for before, after in pairwise(moments)]
+            assert max(gaps) < INTERVAL_S + _LATE_S, (node, gaps)
+            cycles = [message.stamp.cycle for _, message in self.came[node]]
+            assert cycles == sorted(set(cycles))
+
+
+def _host(site: Site, node: str) -> dict[str, Any]:
+    found: dict[str, Any] = site.status().get(node, {})
+    return found
+
+
+def test_guests_of_every_host_are_seen_through_both_doors(site: Site) -> None:
+    (site.folder / "agg.pub").write_text(f"agg1 {site.own.public.decode()}\n")
+    command = ["ip", "netns", "exec", AGGREGATOR, str(PROXTOP), "--bus=tcp://127.0.0.1:7655", "--runs=12", "-p", "json"]
+    command += [f"--key={site.folder}/viewer.key", f"--server-key={site.folder}/agg.pub", "--cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    last = {line["node"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert last.keys() == HOSTS.keys()
+    for node, guests in HOSTS.items():
+        found = {row["name"]: row["cpu_total"] for row in last[node]["domains"]}
+        assert found.keys() == set(guests)
+        assert all(found[name] > 1 for name in guests if name.startswith("busy"))
+        assert last[node]["cycle"] % (INTERVAL_S * 1000) == 0
+
+
+def test_a_cable_that_is_cut_is_noticed_and_the_others_stay_on_time(site: Site) -> None:
+    host = site.hosts["pve2"]
+    watch = Watch(site)
+    watch.until("pve2", lambda: watch.came["pve2"])
+    host.cable.tell("cut")
+    began = time.monotonic()
+    watch.until("pve2 is lost", lambda: _host(site, "pve2").get("state") == "lost", 10)
+    watch.until("the connection is given up", lambda: "trying again" in (_host(site, "pve2")["reason"] or ""), 40)
+    assert time.monotonic() - began < HALF_OPEN_S + 1
+    watch.during(3)
+    watch.on_time("pve1", "pve3")
+    lost = _host(site, "pve2")
+    assert lost["age"] > 5
+    host.cable.tell("mend")
+    back = watch.until("pve2 again", lambda: _host(site, "pve2").get("state") == "running", 20)
+    assert back < 10
+    assert _host(site, "pve2")["lost"] > lost["lost"]
+    watch.on_time("pve1", "pve3")
+
+
+def test_a_slow_and_lossy_line_delays_its_host_and_nobody_else(site: Site) -> None:
+    cable, before = site.hosts["pve3"].cable, _host(site, "pve3")["lost"]
+    cable.tell("delay 200")
+    cable.tell("loss 5")
+    watch = Watch(site)
+    watch.until("a late cycle", lambda: (_host(site, "pve3")["lag"] or 0) > 0.15)
+    first = len(watch.came["pve3"])
+    watch.during(15)
+    late = _host(site, "pve3")
+    cable.tell("delay 0")
+    cable.tell("loss 0")
+    assert late["state"] == "running"
+    assert 0.15 < late["lag"] < 5
+    assert abs(late["offset"]) < 0.25
+    assert late["lost"] == before
+    cycles = [message.stamp.cycle for _, message in watch.came["pve3"][first:]]
+    assert len(cycles) >= 10
+    assert {after - before for before, after in pairwise(cycles)} == {INTERVAL_S * 1000}
+    watch.on_time("pve1", "pve2")
+
+
+def test_a_host_that_is_started_anew_is_taken_up_again_and_nothing_counts_as_lost(site: Site) -> None:
+    watch = Watch(site)
+    host, before = site.hosts["pve1"], _host(site, "pve1")["lost"]
+    host.tell("stop")
+    watch.until("pve1 is lost", lambda: _host(site, "pve1").get("state") == "lost", 20)
+    host.tell("start")
+    watch.until("pve1 again", lambda: _host(site, "pve1").get("state") == "running", 40)
+    watch.until(
+        "its guests", lambda: watch.came["pve1"] and set(HOSTS["pve1"]) <= _names(watch.came["pve1"][-1][1]), 40
+    )
+    assert _host(site, "pve1")["lost"] == before
+    watch.on_time("pve2", "pve3")
+
+
+def _names(message: Message) -> set[Any]:
+    assert isinstance(message.body, Snapshot)
+    return set(message.body.tables["vm"].columns["name"])
+
+
+def test_an_aggregator_that_is_killed_has_every_host_back_soon(site: Site) -> None:
+    watch = Watch(site)
+    watch.until("all hosts", lambda: all(watch.came.values()))
+    workers = children(site.agg.pid)
+    assert workers
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    counts = {node: len(found) for node, found in watch.came.items()}
+    took = watch.until("all hosts again", lambda: all(len(watch.came[node]) > count for node, count in counts.items()))
+    assert took < 10
+
+
+def test_a_host_that_lets_the_aggregator_in_no_more_is_out_at_once_and_back_when_it_does(site: Site) -> None:
+    host, watch = site.hosts["pve2"], Watch(site)
+    watch.until("pve2", lambda: watch.came["pve2"])
+    keys.revoke(str(host.trusted), "agg1")
+    watch.until("pve2 is out", lambda: "does not let" in (_host(site, "pve2")["reason"] or ""), 15)
+    watch.take()
+    count = len(watch.came["pve2"])
+    watch.during(4)
+    assert len(watch.came["pve2"]) == count
+    keys.trust(str(host.trusted), "agg1", site.own.public)
+    watch.until("pve2 again", lambda: len(watch.came["pve2"]) > count, 20)
+    watch.on_time("pve1", "pve3")
