@@ -167,6 +167,7 @@ class _Client:
                 secure=found.secure,
                 node=options.node if options.bus is not None else None,
                 control=control.directory(found.endpoint),
+                cluster=found.cluster,
             ),
             start,
         )
@@ -241,7 +242,7 @@ class _Client:
                 self._note(
                     f"the hosts on this bus have intervals of their own: --frequency={options.frequency:g} is left out"
                 )
-            return _Bus(endpoint, status.interval, None, None, secure)
+            return _Bus(endpoint, status.interval, None, None, secure, cluster=True)
         node = stamp.node if abs(options.frequency / status.interval - 1) > 1e-6 else None
         if named:
             ratio = options.frequency / status.interval
@@ -263,13 +264,15 @@ class _Client:
 @dataclass(frozen=True, slots=True)
 class _Bus:
     """Where to read; `interval` is the publisher's where known, `recompute` the node whose samples are to be joined
-    over a longer span, `fleet` our own, `secure` our keys where it is a network's."""
+    over a longer span, `fleet` our own, `secure` our keys where it is a network's; `cluster`: it has many hosts, each
+    with a monotonic clock of its own."""
 
     endpoint: str
     interval: float | None
     recompute: str | None
     fleet: PrivateFleet | None
     secure: Secure | None = None
+    cluster: bool = False
 
 
 def _secure(options: Options) -> Secure | None:
@@ -352,7 +355,7 @@ class _Loop:
                 secure=bus.secure,
             )  # fmt: skip
         else:
-            local = bus.interval if bus.endpoint.startswith("ipc:") else None
+            local = bus.interval if bus.endpoint.startswith("ipc:") and not bus.cluster else None
             self._snapshots = stream.Snapshots(
                 context, bus.endpoint, interval=local, counters=name == "prometheus", secure=bus.secure,
                 node=options.node if options.bus is not None else None,

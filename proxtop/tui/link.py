@@ -32,7 +32,8 @@ StartFleet = Callable[[float], PrivateFleet]
 class Bus:
     """Where to read: the endpoint, and the fleet's interval in s where it is known; of a fleet of our own also its
     process, and the descriptor from which what it says is read; over a network our keys; `node` where one host of
-    several is wanted; `control` is the bus's directory where we may control the fleet."""
+    several is wanted; `control` is the bus's directory where we may control the fleet; `cluster`: it has
+    many hosts, each with a monotonic clock of its own."""
 
     endpoint: str
     interval: float | None
@@ -41,6 +42,7 @@ class Bus:
     secure: Secure | None = None
     node: str | None = None
     control: str | None = None
+    cluster: bool = False
 
     def messages(self) -> list[str] | None:
         """The lines that our own fleet has said since; None when it will say nothing more."""
@@ -93,7 +95,7 @@ class Source:
         self._retries = 0
         self.snapshots: Snapshots | Recomputed
         if recompute is None:
-            local = bus.interval if bus.endpoint.startswith("ipc:") else None
+            local = bus.interval if bus.endpoint.startswith("ipc:") and not bus.cluster else None
             self.snapshots = Snapshots(
                 context, bus.endpoint, interval=local, secure=bus.secure, node=bus.node, heartbeats=bus.fleet is None
             )

@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -452,3 +453,16 @@ def test_the_screen_of_a_terminal_shows_the_cluster(shared: Cluster) -> None:
         eventually("both hosts", lambda: shown("HOSTS  2 live", "pve1", "pve2", "Hosts: 2"))
         terminal.keys("Tab")
         eventually("one of them", lambda: shown("Host: pve1 (1/2, Tab)"))
+
+
+def test_a_printer_prints_every_host_whatever_its_monotonic_clock_says(shared: Cluster) -> None:
+    shared.reader().until("the cluster", host("pve2", "running"), shared.publish)
+    command = [str(PROXTOP), "--bus", endpoints.subscribe(str(shared.directory)), "-p", "json", "--runs=6", "--cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as printing:
+        eventually("six lines", lambda: (shared.publish(), printing.poll())[1] is not None)
+        out, err = printing.communicate()
+    assert (printing.returncode, err) == (0, "")
+    assert {json.loads(line)["node"] for line in out.splitlines()} == {"pve1", "pve2"}
+    only = subprocess.Popen([*command, "--node=pve2"], stdout=subprocess.PIPE, text=True)
+    eventually("its lines", lambda: (shared.publish(), only.poll())[1] is not None)
+    assert {json.loads(line)["node"] for line in only.communicate()[0].splitlines()} == {"pve2"}
