@@ -21,6 +21,10 @@ from proxtop.model import Stamp, Status
 from proxtopd.setup import Setup
 
 _MAX_TOPICS = 4096
+_HIGH_WATER = 96
+"""Frames kept for each reader: some seconds of a whole bus, and on a host with 100 VMs not more than 7 MB for one that
+has stopped."""
+
 _BEAT_S = 2.0
 _ACL_VERSION = 2
 _NOBODY = 0xFFFFFFFF
@@ -37,6 +41,7 @@ def run(setup: Setup, ready: Callable[[], None], *, beat: bool = False) -> int:
     inward = bounded(context.socket(zmq.XSUB))
     outward = bounded(context.socket(zmq.XPUB))
     outward.set(zmq.XPUB_VERBOSE, 1)
+    outward.set(zmq.SNDHWM, _HIGH_WATER)
     _bind(inward, endpoints.publish(setup.directory), 0o077, trusted=setup.trusted)
     _bind(outward, endpoints.subscribe(setup.directory), 0o007)
     inward.send(b"\x01")

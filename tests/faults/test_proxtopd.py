@@ -6,13 +6,15 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from proxtop.model import Snapshot
-from tests.faults.rig import Machine, Rig, eventually
-from tests.faults.supervised import Supervised, all_gone, descendants, proxtopd
+from tests.conftest import unavailable
+from tests.faults.rig import ROOT, Machine, Rig, domain, eventually
+from tests.faults.supervised import PROXTOPD, Supervised, all_gone, descendants, proxtopd
 
 INTERVAL_S = 0.5
 
@@ -204,3 +206,42 @@ def test_start_waits_until_all_is_up_and_stop_until_all_is_gone(rig: Rig) -> Non
     again = proxtopd("stop", *settings)
     assert again.returncode == 1
     assert "no proxtopd runs there" in again.stderr
+
+
+@pytest.mark.slow
+def test_the_example_for_a_supervisord_of_ones_own_works_by_itself(rig: Rig) -> None:
+    if os.geteuid() != 0:
+        unavailable("needs root, as the example does")
+    machine = rig.machine("busy")
+    bus = rig.folder / "bus"
+    bus.mkdir(mode=0o700)
+    settings = rig.folder / "proxtop.conf"
+    settings.write_text(f"PROXTOP_RUN={bus}\nPROXTOP_CONNECTOR=qemu\nPROXTOP_INTERVAL=0.5\n")
+    text = (ROOT / "conf" / "supervisord.conf").read_text()
+    for before, after in (
+        ("--reuid=proxtop --regid=proxtop --init-groups", "--reuid=root --regid=root --clear-groups"),
+        ("=/run/proxtop-supervisor", f"={rig.folder}/supervisor"),
+        ("unix:///run/proxtop-supervisor", f"unix://{rig.folder}/supervisor"),
+        ("=/var/log/", f"={rig.folder}/"),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    example = rig.folder / "supervisord.conf"
+    example.write_text(text)
+    path = f"{PROXTOPD.parent}:{os.environ['PATH']}"
+    supervisord = subprocess.Popen(
+        [PROXTOPD.with_name("supervisord"), "-n", "-c", example],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        env=os.environ | {"PATH": path, "PROXTOP_CONFIG": str(settings)},
+    )  # fmt: skip
+    rig.callback(supervisord.wait, 30)
+    rig.callback(supervisord.terminate)
+    eventually("the bus", (bus / "subscribe.sock").exists)
+    running = rig.watch(machine, options=["--bus", f"ipc://{bus}/subscribe.sock", "--cpu", "--io"])
+    line = running.until(
+        "the machine's figures", lambda line: (domain(line, machine) or {}).get("io_RDOPS") is not None
+    )
+    row = domain(line, machine)
+    assert row is not None and row["cpu_total"] is not None
+    assert len(descendants(supervisord.pid)) == 11
+    assert running.stop() == 0

@@ -47,8 +47,10 @@ def disk_full(bench: Bench) -> Row:
     return Row(row.fault, "nothing: every cycle is in the file, once", "status: No space left on device", row.seconds)
 
 
-def clock_stepped(rig: Rig, library: str) -> Iterator[Row]:
+def clock_stepped(rig: Rig) -> Iterator[Row]:
     """The wall clock is set by an hour, forwards and backwards (Debian's libfaketime: the machine's own is not)."""
+    library = faketime()
+    assert library is not None, "needs libfaketime (Debian package faketime)"
     file = rig.folder / "clock"
     file.write_text("+0")
     faked = {
