@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename or 'proxtopd'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001 - the edge of the process: systemd starts it again
+        return _fail(f"internal error: {type(error).__name__}: {error}; please report it", 1)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -34,6 +34,11 @@ _LOOK_S = 30.0
 _START_S = 10.0
 _END_S = 4.0
 
+_LASTING = (
+    "PROXTOP_RUN", "PROXTOP_NODE", "PROXTOP_USER", "PROXTOP_GROUP", "PROXTOP_CONTROL_GROUP", "PROXTOP_LOGS",
+)  # fmt: skip
+"""The keys that proxtopd itself lives by: they can't change while it runs."""
+
 
 class Watch:
     """The parent of supervisord, in an actor's loop."""
@@ -271,12 +276,10 @@ class Watch:
         notify.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             replaced = self.reload()
-        except (ConfigurationError, Unanswered, OSError) as error:
+        except (ConfigurationError, OSError) as error:
             self._refused = f"the configuration was not reloaded: {_line(error)}"
             say(self._refused)
             self._tell()
-        except xmlrpc.client.Fault as fault:
-            say(f"supervisord: {fault.faultString}")
         else:
             say(f"reloaded; replaced: {', '.join(replaced) or 'nothing'}")
         notify.notify("READY=1")
@@ -285,27 +288,39 @@ class Watch:
         """Reads the configuration again, with these settings on top; replaces the workers that it changes, which are
         returned, and leaves all others alone."""
         found = self._read(settings)
-        for key in ("PROXTOP_RUN", "PROXTOP_USER", "PROXTOP_GROUP", "PROXTOP_CONTROL_GROUP", "PROXTOP_LOGS"):
+        for key in _LASTING:
             if found[key] != self._configuration[key]:
                 raise ConfigurationError(f"{key} can't change while the fleet runs; restart proxtopd for it")
         wanted = programs.programs(found, self._places, self._account)
         programs.write(wanted, self._places)
+        self._configuration, self._programs, self._refused = found, wanted, None
+        self._actor.setup = setup_of(found)
+        try:
+            added, changed, removed = self._regroup()
+        except (xmlrpc.client.Fault, Unanswered) as error:  # half done is no state to stay in
+            say(f"supervisord can't take the new configuration, so it is started again: {error}")
+            if self._supervisor is not None:
+                self._supervisor.signal(signal.SIGKILL)
+            self._crew.adopt(wanted)
+            return list(wanted)
+        for name in removed:
+            with contextlib.suppress(OSError):
+                os.unlink(self._places.setup(name))
+        return [*added, *changed, *removed]
+
+    def _regroup(self) -> tuple[list[str], list[str], list[str]]:
+        """Has supervisord take what was written: the workers that are new, changed and gone."""
         [[added, changed, removed]] = self._call("reloadConfig")
         self._end([*removed, *changed])
         for name in (*removed, *changed):
             self._call("removeProcessGroup", name)
-        for name in removed:
-            with contextlib.suppress(OSError):
-                os.unlink(self._places.setup(name))
         self._crew.requested(changed)
-        self._configuration, self._programs, self._refused = found, wanted, None
-        self._actor.setup = setup_of(found)
-        self._crew.adopt(wanted)
+        self._crew.adopt(self._programs)
         self._crew.begin_anew()
         for name in (*changed, *added):
             self._call("addProcessGroup", name)
         self._look_soon()
-        return [*added, *changed, *removed]
+        return added, changed, removed
 
     def close(self) -> None:
         """Ends every worker, then supervisord."""

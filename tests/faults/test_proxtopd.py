@@ -139,6 +139,10 @@ def test_a_reload_replaces_what_changed_and_loses_no_cycle_of_the_rest(shared: S
     fleet.process.send_signal(signal.SIGHUP)
     eventually("the refusal", lambda: fleet.take() or "was not reloaded" in fleet.words[-1])
     assert f"{fleet.path} line 2: PROXTOP_INTERVL" in fleet.words[-1]
+    fleet.path.write_text(right + "PROXTOP_NODE=another\n")
+    refused = fleet.call("reload")
+    assert refused.returncode == 1
+    assert "PROXTOP_NODE can't change while the fleet runs" in refused.stderr
     assert fleet.up() == during
     fleet.path.write_text(right)
     done = fleet.call("reload")
@@ -147,6 +151,21 @@ def test_a_reload_replaces_what_changed_and_loses_no_cycle_of_the_rest(shared: S
     stamps = [stamp for _, stamp, _ in fleet.seen[first:]]
     assert [stamp.seq for stamp in stamps] == list(range(stamps[0].seq, stamps[0].seq + len(stamps)))
     assert {after.cycle - stamp.cycle for stamp, after in itertools.pairwise(stamps)} == {INTERVAL_S * 1000}
+
+
+@pytest.mark.slow
+def test_a_reload_that_supervisord_can_not_take_starts_all_anew_with_it(rig: Rig) -> None:
+    fleet = Supervised(rig.folder, "PROXTOP_FAMILIES=host")
+    rig.callback(fleet.close)
+    before = fleet.up()
+    target = rig.folder / "out.json"
+    fleet.path.write_text(fleet.path.read_text() + f"PROXTOP_PRINTER_FILE=json file {target}\n")
+    os.kill(fleet.supervisord(), signal.SIGSTOP)
+    assert fleet.call("reload").returncode == 0
+    eventually("another host", lambda: fleet.replaced("host", before["host"]))
+    after = fleet.up()
+    assert after.keys() - before.keys() == {"printer-file"}
+    eventually("lines", target.exists)
 
 
 def test_commands_of_a_running_fleet(shared: Shared) -> None:

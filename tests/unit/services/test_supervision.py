@@ -1,0 +1,62 @@
+"""The parts of proxtopd's supervision that need no fleet."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import socket
+
+import pytest
+
+from proxtop.model import Stamp, Status
+from proxtopd import notify, report
+from proxtopd.crew import pause
+from proxtopd.report import BACKOFF, RUNNING, Record
+
+
+def test_pauses_grow_to_a_minute_and_stay_there() -> None:
+    assert [pause(failures) for failures in range(1, 10)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert pause(1_000_000) == 60
+
+
+def _beat(pid: int, state: str = "running", reason: str | None = None) -> tuple[Stamp, Status]:
+    return Stamp("n", 1, 1, 1_000_000, 1.0, 1.0), Status("x", state, pid, 1.0, 0.002, 3, 4, reason)
+
+
+def _info(*records: Record) -> dict[str, object]:
+    info: dict[str, object] = {"workers": ",".join(record.name for record in records)}
+    for record in records:
+        info.update(record.info())
+    return info
+
+
+def test_a_row_joins_what_supervision_knows_with_the_workers_own_word() -> None:
+    cpu = Record("cpu", "someone", os.getpid(), RUNNING, since=10.0, restarts=2)
+    io = Record("io", "someone", None, BACKOFF, reason="ended 3 times in a row")
+    mem = Record("mem", "someone", 999_999_999, RUNNING)
+    beats = {"cpu": _beat(os.getpid(), "degraded", "why"), "mem": _beat(1), "io": _beat(1)}
+    rows = {row["worker"]: row for row in report.rows(_info(cpu, io, mem), beats)}  # type: ignore[arg-type]
+    assert list(rows) == ["cpu", "io", "mem"]
+    assert (rows["cpu"]["state"], rows["cpu"]["reason"], rows["cpu"]["drops"]) == ("degraded", "why", 3)
+    assert rows["cpu"]["memory"] > 1000 and rows["cpu"]["cost"] == 0.002
+    assert (rows["io"]["state"], rows["io"]["reason"], rows["io"]["drops"]) == (BACKOFF, "ended 3 times in a row", None)
+    # the word of a process that was before tells nothing of this one
+    assert (rows["mem"]["state"], rows["mem"]["cost"], rows["mem"]["memory"]) == (RUNNING, None, None)
+
+
+def test_the_table_shows_what_is_not_known_as_a_dash_and_never_as_nothing() -> None:
+    lines = report.table(report.rows(_info(Record("io", "someone")), {})).splitlines()  # type: ignore[arg-type]
+    assert lines[0].split()[:2] == ["WORKER", "PID"]
+    assert lines[1].split() == ["io", "-", "someone", "-", "-", "-", "-", "0", "-", "starting"]
+
+
+def test_systemd_is_told_where_it_asks_and_nobody_else(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify.notify("READY=1")
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+        service.bind(str(path))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        notify.notify("READY=1", "STATUS=well")
+        assert service.recv(100) == b"READY=1\nSTATUS=well"
+    notify.notify("WATCHDOG=1")  # nobody there any more: no reason to end
