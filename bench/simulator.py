@@ -46,6 +46,7 @@ SPREAD_S = 0.1
 """Real hosts publish their cycle some 30 to 130 ms after the tick."""
 
 BAR_HOSTS = 500
+STOPPED = 3
 CURVE_HOSTS = (10, 100, 250, 500, 1000)
 _WARM_S = 3 * INTERVAL_S
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -163,20 +164,23 @@ def _listen(socket: Socket) -> None:
 
 
 def measure(problems: list[str]) -> list[Figure]:
-    """The curve as figures. Bars: what one aggregator takes of 500 hosts x 50 VMs at 2 s on two cores."""
+    """The curve as figures, and one with readers that stopped reading. Bars: what one aggregator takes of 500 hosts x
+    50 VMs at 2 s on two cores."""
     found = []
-    for hosts in CURVE_HOSTS:
-        note(f"{hosts} simulated hosts with {VMS} VMs each")
-        figures, bars = run(hosts), (hosts == BAR_HOSTS)
+    for hosts, stopped in (*((hosts, 0) for hosts in CURVE_HOSTS), (BAR_HOSTS, STOPPED)):
+        note(f"{hosts} simulated hosts with {VMS} VMs each, {stopped} readers that stopped reading")
+        figures, bars = run(hosts, stopped=stopped), hosts == BAR_HOSTS
         section = f"aggregator, hosts x {VMS} VMs at {INTERVAL_S:g} s"
+        what = f"{hosts}, {stopped} readers stopped" if stopped else f"{hosts}"
         for name, value, unit, bar in (
             ("frames lost", figures.lost + figures.silent, "", 0),
             ("p95 from a host's stamp to a reader", figures.p95_ms, "ms", 200),
-            ("median of the same", figures.median_ms, "ms", None), ("memory (RSS)", figures.memory_mib, "MiB", 400),
+            ("median of the same", figures.median_ms, "ms", None),
+            ("memory (RSS)", figures.memory_mib, "MiB", 400),
             ("CPU of one core", figures.cpu, "%", None),
-        ):  # fmt: skip
-            found.append(Figure(section, f"{hosts}: {name}", value, unit, bar if bars else None, watch.load()))
-        if hosts == BAR_HOSTS and figures.lost + figures.silent:
+        ):
+            found.append(Figure(section, f"{what}: {name}", value, unit, bar if bars else None, watch.load()))
+        if bars and figures.lost + figures.silent:
             problems.append(f"{figures.lost} frames and {figures.silent} hosts did not come through the aggregator")
     return found
 
