@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from bench import monitors, peers, watch
+from bench import daemon, monitors, peers, watch
 from bench.figures import Figure, note
 from bench.fleet import Costs, Fleet, p95
 from bench.floor import Floor, files
@@ -49,6 +49,8 @@ def libvirt(sizes: Sequence[int], floor: Floor) -> list[Figure]:
                 found.append(_start(section, fleet, START_BARS_S[size]))
             if size == FULL:
                 found += _full(section, fleet, floor, guests)
+                note(f"{section}: proxtopd")
+                found += daemon.measure(section, "libvirt", size)
                 found += peers.compare(size)
         host.sweep(lab.run_dir)  # all at once: the lab ends one after the other
     if {50, 200} <= shares.keys():
