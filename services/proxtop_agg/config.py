@@ -59,8 +59,9 @@ class Config:
 
     @property
     def high_water(self) -> int:
-        """Frames kept for one reader: two cycles of every host, and what goes with them."""
-        return _LEAST_FRAMES + 2 * sum(64 if peer.tree else 1 for peer in self.peers)
+        """Frames kept for one reader: two cycles of every host with the heartbeats that go with them, so also all that
+        is said again to who comes late."""
+        return _LEAST_FRAMES + 4 * sum(64 if peer.tree else 1 for peer in self.peers)
 
 
 def load(path: str) -> Config:

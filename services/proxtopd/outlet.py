@@ -15,6 +15,8 @@ ASKED = (topics.INVENTORY, topics.SAMPLE, topics.PROFILE)
 """The kinds that go out: those that are always at hand, and those that are fetched while a reader wants them."""
 
 _REPLAY_S = 0.2
+_REPLAY_BYTES_S = 20 << 20
+"""What is said again goes to all readers: by so many bytes a second at most, whoever comes how often."""
 
 
 class Outlet:
@@ -26,7 +28,7 @@ class Outlet:
         self.strange = 0
         self._last = last
         self._waiting: set[bytes] = set()
-        self._replayed = 0.0
+        self._replay_at = 0.0
 
     def listen(self, most: int | None = None) -> str | None:
         """Takes in who subscribed to what, and who no longer does. The name of a reader that has more than `most`
@@ -66,15 +68,17 @@ class Outlet:
 
     def due(self, now: float) -> float | None:
         """Seconds until `replay` has something to do; None when nobody waits."""
-        return max(0.0, self._replayed + _REPLAY_S - now) if self._waiting else None
+        return max(0.0, self._replay_at - now) if self._waiting else None
 
     def replay(self, now: float) -> None:
         """What was said last, to who has just subscribed. All readers see it again, so it is done for many at once."""
         if self.due(now) == 0.0:
-            self._replayed = now
+            sent = 0
             waiting, self._waiting = self._waiting, set()
             for frames in self._last.matching(waiting, now):
                 send(self.socket, frames)
+                sent += len(frames[1])
+            self._replay_at = now + max(_REPLAY_S, sent / _REPLAY_BYTES_S)
 
 
 def _overlap(one: bytes, other: bytes) -> bool:
