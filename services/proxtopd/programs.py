@@ -21,6 +21,9 @@ STEADY_S = 10
 pauses; one that ends later supervisord itself starts again at once."""
 
 _STOP_S = 3
+_NUMBERS = {"dac_read_search": 2, "sys_ptrace": 19}
+"""The capabilities that a worker may keep (linux/capability.h)."""
+
 _LOG_BYTES = "256KB"
 
 
@@ -105,13 +108,20 @@ def _setpriv(post: Post, account: Account | None, *, rooted: bool) -> tuple[str,
         raise ConfigurationError("setpriv is missing; install Debian's package util-linux")
     if account is None:
         return tool, "--no-new-privs", "--"
-    kept = ",".join(["-all", *(f"+{name}" for name in post.kind.capabilities)])
+    kept = ",".join(["-all", *(f"+{name}" for name in post.kind.capabilities if _held(name))])
     groups = "--clear-groups" if rooted else "--init-groups"
     user = "root" if rooted else account.user
     return (
         tool, f"--reuid={user}", f"--regid={account.group}", groups, f"--inh-caps={kept}", f"--ambient-caps={kept}",
         f"--bounding-set={kept}", "--no-new-privs", "--",
     )  # fmt: skip
+
+
+def _held(capability: str) -> bool:
+    """Whether we have it to give: in a container root often has not, and what can't be given would fail the start."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        permitted = next(int(line.split()[1], 16) for line in file if line.startswith("CapPrm:"))
+    return bool(permitted & 1 << _NUMBERS[capability])
 
 
 def write(programs: dict[str, Program], places: Places) -> None:

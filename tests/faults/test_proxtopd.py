@@ -41,7 +41,7 @@ def _sees(snapshot: Snapshot, machine: Machine) -> bool:
     return figures.get(machine.uuid) is not None
 
 
-@pytest.mark.parametrize("name", ["broker", "cpu", "aggregator"])
+@pytest.mark.parametrize("name", ["broker", "cpu", pytest.param("aggregator", marks=pytest.mark.slow)])
 def test_a_killed_worker_is_replaced_and_the_others_are_not(shared: Shared, name: str) -> None:
     fleet = shared.fleet
     before, row = fleet.up(), fleet.status()[name]
@@ -68,6 +68,7 @@ def test_a_stopped_worker_is_stale_then_killed_and_replaced(shared: Shared) -> N
     assert "no heartbeat" in fleet.status()["mem"]["ended"]
 
 
+@pytest.mark.slow
 def test_a_stopped_broker_is_replaced_and_nobody_else_is_blamed(shared: Shared) -> None:
     fleet = shared.fleet
     before = fleet.up()
@@ -195,7 +196,7 @@ def test_commands_of_a_running_fleet(shared: Shared) -> None:
     assert fleet.call("logs", "spi").returncode == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda value: value.name)
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_all_ends_with_proxtopd_however_it_ends(rig: Rig, number: signal.Signals) -> None:
     fleet = Supervised(rig.folder, "PROXTOP_FAMILIES=host")
     rig.callback(fleet.close)

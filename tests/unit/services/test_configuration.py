@@ -134,7 +134,8 @@ def _programs(conf: pathlib.Path, text: str, account: Account | None) -> dict[st
 WORKERS = Account("someone", 1234, "watchers", 2345)
 
 
-def test_only_io_keeps_capabilities_and_exactly_its_two(conf: pathlib.Path) -> None:
+def test_only_io_keeps_capabilities_and_exactly_its_two(conf: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_held", lambda capability: True)
     made = _programs(conf, "PROXTOP_CONNECTOR=qemu\nPROXTOP_PROFILER=on\nPROXTOP_PRINTER_A=json file /x\n", WORKERS)
     assert list(made) == ["broker", "connector", "lookup", "aggregator", *FAMILIES, "profiler", "printer-a"]
     for name, program in made.items():
@@ -144,6 +145,14 @@ def test_only_io_keeps_capabilities_and_exactly_its_two(conf: pathlib.Path) -> N
             assert f"--{kind}={kept} " in words
         assert "--reuid=someone --regid=watchers --init-groups" in words
         assert "--no-new-privs" in words
+
+
+def test_what_proxtopd_itself_has_not_it_does_not_try_to_give(
+    conf: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "_held", lambda capability: False)
+    words = shlex.join(_programs(conf, "PROXTOP_CONNECTOR=qemu\n", WORKERS)["io"].command)
+    assert "--bounding-set=-all " in words and "sys_ptrace" not in words
 
 
 def test_on_proxmox_the_connector_alone_is_root_without_capabilities(conf: pathlib.Path) -> None:
