@@ -21,8 +21,8 @@ _CLUSTER_S = 0.25
 
 class Snapshots:
     """Snapshots as published; `interval` lets an old replay go where the publisher is on this host. With `counters`
-    the last sample of each family is kept in `samples`, for exporters; with `heartbeats` those that came, and what a
-    profiler says, stand in `heard` until somebody takes them away. `node`: of this host alone, where the bus has
+    the last sample of each family is kept in `samples`, for exporters; what is wanted `also`, heartbeats or what a
+    profiler says, stands in `heard` until somebody takes it away. `node`: of this host alone, where the bus has
     several."""
 
     def __init__(
@@ -34,11 +34,9 @@ class Snapshots:
         counters: bool = False,
         secure: Secure | None = None,
         node: str | None = None,
-        heartbeats: bool = False,
+        also: Sequence[str] = (),
     ) -> None:
-        kinds = [topics.SNAPSHOT]
-        kinds += [topics.SAMPLE] if counters else []
-        kinds += [topics.STATUS, topics.PROFILE] if heartbeats else []
+        kinds = [topics.SNAPSHOT, *([topics.SAMPLE] if counters else []), *also]
         self.subscriber = Subscriber(
             context, endpoint, [topics.topic(kind, node) if node else f"{kind}/".encode() for kind in kinds], secure
         )

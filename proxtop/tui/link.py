@@ -12,6 +12,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from proxtop.attach import AttachError, PrivateFleet
+from proxtop.bus import topics
 from proxtop.bus.sockets import Secure
 from proxtop.model import Snapshot, Stamp
 from proxtop.stream import Recomputed, Snapshots
@@ -96,8 +97,11 @@ class Source:
         self.snapshots: Snapshots | Recomputed
         if recompute is None:
             local = bus.interval if bus.endpoint.startswith("ipc:") and not bus.cluster else None
+            also = [topics.PROFILE] if bus.fleet is None else []
+            if bus.cluster or bus.interval is None:
+                also.append(topics.STATUS)  # of a single host they say nothing that is shown
             self.snapshots = Snapshots(
-                context, bus.endpoint, interval=local, secure=bus.secure, node=bus.node, heartbeats=bus.fleet is None
+                context, bus.endpoint, interval=local, secure=bus.secure, node=bus.node, also=also
             )
         else:
             node, families, frequency = recompute
