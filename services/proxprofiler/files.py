@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import orjson
@@ -40,8 +40,8 @@ def _is(profile: Profile, pattern: str) -> bool:
     return fnmatchcase(profile.vm, pattern) or fnmatchcase(profile.name, pattern)
 
 
-def _names(found: object) -> str:
-    names = sorted({profile.vm or profile.name for profile in found})  # type: ignore[attr-defined]
+def _names(found: Iterable[Profile]) -> str:
+    names = sorted({profile.vm or profile.name for profile in found})
     return ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
 
 

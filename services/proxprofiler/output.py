@@ -15,6 +15,10 @@ from proxtop.profiler.profiler import Profiler, ordered
 from proxtop.view import Selection, View
 from proxtopd.profiles import ProfileStore
 
+_FIELDS = (
+    "UUID", "name", "metric", "unit", "steps", "min", "max", "state", "likelihood", "anomaly", "expected", "entropy",
+)  # fmt: skip
+
 
 def json_line(profile: Profile) -> bytes:
     """`{"profile": …}`, as the Go original wraps each VM's."""
@@ -23,21 +27,7 @@ def json_line(profile: Profile) -> bytes:
 
 def text_header(states: int) -> bytes:
     """The names of the fields of `text_lines`."""
-    fields = [
-        "UUID",
-        "name",
-        "metric",
-        "unit",
-        "steps",
-        "min",
-        "max",
-        "state",
-        "likelihood",
-        "anomaly",
-        "expected",
-        "entropy",
-    ]
-    return ("\t".join(fields + [f"share_{state}" for state in range(states)]) + "\n").encode()
+    return ("\t".join((*_FIELDS, *(f"share_{state}" for state in range(states)))) + "\n").encode()
 
 
 def text_lines(profile: Profile) -> list[bytes]:
@@ -58,13 +48,9 @@ def text_lines(profile: Profile) -> list[bytes]:
 def _field(value: Any) -> str:
     if value is None or value == "":
         return "-"
-    return (
-        f"{value:.4g}"
-        if isinstance(value, float) and abs(value) < 1e6
-        else f"{value:.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.0f}"
+    return str(value)
 
 
 class ProfilePrinter(Printer):
