@@ -1,4 +1,7 @@
-"""The guests' kernel and initramfs: Debian's cloud kernel, busybox, a few modules, the load program; cached."""
+"""The guests' kernel and initramfs: Debian's cloud kernel, busybox, a few modules, the load program; cached.
+
+A second initramfs is for guests whose root is a file system on a disk.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,14 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tests.lab.host import LabError, LabMissing, run
 
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_balloon")
 SCSI_MODULES = ("virtio_scsi", "sd_mod")
+DISK_MODULES = ("virtio_pci", "virtio_blk")
 SOURCES = pathlib.Path(__file__).parent / "guest"
 LZ4_LEGACY_MAGIC = b"\x02\x21\x4c\x18"
 
@@ -28,16 +32,26 @@ def cache_dir() -> pathlib.Path:
 
 def build() -> tuple[pathlib.Path, pathlib.Path]:
     """(vmlinux, initramfs), from the cache when guest/ and busybox are still the same."""
+    return _build("initramfs", _fill)
+
+
+def build_for_disk() -> tuple[pathlib.Path, pathlib.Path]:
+    """The same for a guest whose root is the ext4 file system on its first disk: the initramfs mounts it and starts its
+    /sbin/init."""
+    return _build("initramfs-disk", _fill_for_disk)
+
+
+def _build(name: str, fill: Callable[[pathlib.Path, pathlib.Path], None]) -> tuple[pathlib.Path, pathlib.Path]:
     cache = cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         tree = _kernel_tree(cache)
-        vmlinux, initramfs = tree / "vmlinux", tree / f"initramfs-{_fingerprint()}.gz"
+        vmlinux, initramfs = tree / "vmlinux", tree / f"{name}-{_fingerprint()}.gz"
         if not vmlinux.exists():
             _unpack_kernel(tree, vmlinux)
         if not initramfs.exists():
-            _pack_initramfs(tree, initramfs)
+            _pack_initramfs(tree, initramfs, fill)
     return vmlinux, initramfs
 
 
@@ -97,21 +111,18 @@ def _unpack_kernel(tree: pathlib.Path, vmlinux: pathlib.Path) -> None:
     scratch.rename(vmlinux)
 
 
-def _pack_initramfs(tree: pathlib.Path, initramfs: pathlib.Path) -> None:
+def _pack_initramfs(
+    tree: pathlib.Path, initramfs: pathlib.Path, fill: Callable[[pathlib.Path, pathlib.Path], None]
+) -> None:
     with tempfile.TemporaryDirectory(dir=tree) as scratch:
         root = pathlib.Path(scratch) / "root"
-        for folder in ("bin", "dev", "modules", "proc", "sys", "tmp"):
+        for folder in ("bin", "dev", "modules", "proc", "root", "sys", "tmp"):
             (root / folder).mkdir(parents=True)
         shutil.copy2("/bin/busybox", root / "bin/busybox")
         for applet in run("/bin/busybox", "--list").split():
             if applet != "busybox":
                 (root / "bin" / applet).symlink_to("busybox")
-        for script, place in (("init", "init"), ("start-load", "bin/start-load"), ("serve", "bin/serve")):
-            shutil.copy2(SOURCES / script, root / place)
-            (root / place).chmod(0o755)
-        run("gcc", "-O2", "-static", "-s", "-Wall", "-o", str(root / "bin/load"), str(SOURCES / "load.c"))
-        _add_modules(tree, root / "modules", "order", MODULES)
-        _add_modules(tree, root / "modules", "order.scsi", SCSI_MODULES)
+        fill(tree, root)
         names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
         archive = subprocess.run(
             ["cpio", "-o", "-H", "newc", "--quiet"], cwd=root, input=names.encode(), capture_output=True, check=True
@@ -119,6 +130,24 @@ def _pack_initramfs(tree: pathlib.Path, initramfs: pathlib.Path) -> None:
         packed = pathlib.Path(scratch) / "initramfs.gz"
         packed.write_bytes(subprocess.run(["gzip", "-1"], input=archive, capture_output=True, check=True).stdout)
         packed.rename(initramfs)
+
+
+def _fill(tree: pathlib.Path, root: pathlib.Path) -> None:
+    for script, place in (("init", "init"), ("start-load", "bin/start-load"), ("serve", "bin/serve")):
+        _copy_script(script, root / place)
+    run("gcc", "-O2", "-static", "-s", "-Wall", "-o", str(root / "bin/load"), str(SOURCES / "load.c"))
+    _add_modules(tree, root / "modules", "order", MODULES)
+    _add_modules(tree, root / "modules", "order.scsi", SCSI_MODULES)
+
+
+def _fill_for_disk(tree: pathlib.Path, root: pathlib.Path) -> None:
+    _copy_script("init-disk", root / "init")
+    _add_modules(tree, root / "modules", "order", DISK_MODULES)
+
+
+def _copy_script(name: str, place: pathlib.Path) -> None:
+    shutil.copy2(SOURCES / name, place)
+    place.chmod(0o755)
 
 
 def _add_modules(tree: pathlib.Path, into: pathlib.Path, order: str, wanted: Sequence[str]) -> None:

@@ -41,7 +41,7 @@ def trixie(place: pathlib.Path) -> pathlib.Path:
         pytest.skip(str(error))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def root_of(place: pathlib.Path) -> Callable[[pathlib.Path], Root]:
     """A copy on write of a base."""
     return lambda base: roots.copy(base, place)
