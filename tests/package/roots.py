@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 BUNDLE = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
@@ -30,7 +30,15 @@ mount -t tmpfs run run
 mkdir -p "$2/upper$3" && mount --bind -o ro "$3" ".$3"
 cp /etc/resolv.conf etc/ 2> /dev/null
 [ ! -e "$5" ] || cp "$5" ".$5"
-exec chroot . sh -euc "$4"
+script=$4
+shift 5
+while [ $# -gt 0 ]; do
+    mkdir -p ".$2"
+    mount --rbind "$1" ".$2"
+    [ "$3" = rw ] || mount -o remount,bind,ro ".$2"
+    shift 3
+done
+exec chroot . sh -euc "$script"
 """
 
 
@@ -47,8 +55,11 @@ class Root:
         for name in ("upper", "work", "root"):
             (place / name).mkdir()
 
-    def run(self, script: str, *, check: bool = True, timeout: float = 300) -> str:
-        """What a shell script prints (both streams), run as root in there; Failed when it fails."""
+    def run(
+        self, script: str, *, check: bool = True, timeout: float = 300, mounts: Sequence[tuple[str, str, str]] = ()
+    ) -> str:
+        """What a shell script prints (both streams), run as root in there; Failed when it fails. `mounts` are
+        directories of this system that it has too: (path here, path there, ro or rw)."""
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/root",
@@ -58,6 +69,7 @@ class Root:
         }
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-eu", "-c", _ENTER, "sh"]
         command += [str(self.base), str(self.place), str(REPOSITORY), script, str(BUNDLE)]
+        command += [word for mount in mounts for word in mount]
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace", timeout=timeout,
