@@ -35,9 +35,9 @@ def parse_pressure(text: bytes) -> tuple[Pressure | None, Pressure | None]:
     return some, full
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _line(line: bytes) -> Pressure:
-    # most of a host's cgroups do not stall: their lines are the same as in the last pass
+    # most cgroups do not stall: their lines are the same. Those that do are new each time, and soon forgotten
     match line.replace(b"=", b" ").split():
         case [_, b"avg10", a, b"avg60", b, b"avg300", c, b"total", total, *_]:
             avg10, avg60, avg300 = float(a), float(b), float(c)
