@@ -14,14 +14,20 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 ALLOWED = frozenset(("query-balloon", "query-blockstats", "query-block", "query-cpus-fast", "query-status"))
 """Commands that only tell; `guest_stats` is the one property that is read besides."""
 
 CONCURRENT = 16
+PROMPT = 4
+"""So many sessions at a time while their monitors answer promptly: more would only hold each socket for longer. Those
+that take longer than PROMPT_S do not count: of them up to CONCURRENT are waited for."""
+
+PROMPT_S = 0.005
 _MOST_BYTES = 8 << 20
-_CHUNK = 1 << 18
+_CHUNK = 1 << 14
 _ADDRESS_MOST = 107
 _CLOSED = "QEMU closed the monitor"
 
@@ -43,6 +49,7 @@ class Query:
             return
         raise ValueError(f"not allowed on a monitor: {self.command}")
 
+    @lru_cache(maxsize=1024)  # noqa: B019 - queries are few, and frozen
     def encoded(self, number: int) -> bytes:
         """As written to the monitor."""
         message: dict[str, object] = {"execute": self.command, "id": number}
@@ -173,7 +180,7 @@ def run(
     clock: Callable[[], float] = time.monotonic,
     concurrent: int = CONCURRENT,
 ) -> list[Session]:
-    """Holds all sessions, some at a time, each for `timeout` seconds at most; none begins when it could end after
+    """Holds all sessions, a few at a time, each for `timeout` seconds at most; none begins when it could end after
     `until` (those are not in the answer). Each tells how it went in its own fields; nothing is raised."""
     waiting = list(reversed(list(sessions)))
     done: list[Session] = []
@@ -191,19 +198,22 @@ def run(
 
         while waiting or running:
             now = clock()
-            while waiting and len(running) < concurrent and now + timeout <= until:
+            prompt = sum(now - talk.session.begun < PROMPT_S for talk in running)
+            while waiting and prompt < PROMPT and len(running) < concurrent and now + timeout <= until:
                 talk = _Talk(waiting.pop())
-                talk.session.begun = now
+                talk.session.begun = clock()
                 try:
                     talk.connect()
                 except _Failed as failed:
                     end(talk, str(failed))
                     continue
                 running[talk] = now + timeout
+                prompt += 1
                 selector.register(talk.socket, selectors.EVENT_READ, talk)
             if not running:
                 break
-            for key, _ in selector.select(max(0.0, min(running.values()) - now)):
+            patience = min(running.values()) - now
+            for key, _ in selector.select(max(0.0, min(patience, PROMPT_S) if waiting else patience)):
                 talk = key.data
                 try:
                     if talk.read():

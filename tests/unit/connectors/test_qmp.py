@@ -160,6 +160,15 @@ def test_hanging_monitors_do_not_delay_the_others(server: Server) -> None:
     assert len(done) == 10
 
 
+def test_few_sockets_are_held_at_a_time_but_slow_monitors_hold_up_nobody_for_long(server: Server) -> None:
+    slow = [Session(server(silent), [BALLOON]) for _ in range(qmp.PROMPT)]
+    prompt = Session(server(well), [BALLOON, STATS])
+    qmp.run([*slow, prompt], 1.0, time.monotonic() + 5)
+    assert prompt.failure is None
+    assert prompt.begun - max(session.begun for session in slow) >= qmp.PROMPT_S
+    assert prompt.ended < min(session.ended for session in slow)
+
+
 def test_a_full_queue_is_busy_at_once(tmp_path: Path) -> None:
     path = str(tmp_path / "full")
     with socket.socket(socket.AF_UNIX) as listener:
