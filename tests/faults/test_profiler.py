@@ -18,7 +18,7 @@ from tests.faults.rig import Machine, Rig, eventually
 from tests.faults.supervised import NODE, Supervised
 
 INTERVAL_S = 0.2
-STEP_S = INTERVAL_S
+STEP_S = 2 * INTERVAL_S
 
 
 class Profiled:
@@ -27,7 +27,7 @@ class Profiled:
     def __init__(self, rig: Rig) -> None:
         self.machine: Machine = rig.machine("busy")
         self.state = rig.folder / "state"
-        option = f"PROXTOP_PROFILER=--buffersize=1 --states=3 --state-dir={self.state}"
+        option = f"PROXTOP_PROFILER=--buffersize=2 --states=3 --state-dir={self.state}"
         self.fleet = Supervised(rig.folder, option, interval=INTERVAL_S)
         rig.callback(self.fleet.close)
         self.fleet.up()
