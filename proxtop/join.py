@@ -24,6 +24,17 @@ _PATIENCE = 2
 """Cycles for which a family that does not report is waited for."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    """A family's part of a cycle, worked out as it came: the last one to come is all that is left to do then. `span` is
+    the seconds that its rates cover, None where it has none."""
+
+    mono: float
+    span: float | None
+    tables: Mapping[str, Table]
+    reason: str | None
+
+
 @dataclass(slots=True)
 class _Member:
     """A family: its derivation, its last reading and whether it is being waited for."""
@@ -43,13 +54,21 @@ class _Member:
         else:
             self.epoch, self.before = stamp.epoch, Reading(stamp.mono, sample)
 
+    def take(self, stamp: Stamp, sample: Sample) -> _Derived:
+        """Its rates since its last reading, none across a restart; the base of the next ones."""
+        after = Reading(stamp.mono, sample)
+        before = self.before if self.epoch == stamp.epoch else None
+        tables = self.derivation.derive(before, after)
+        self.epoch, self.before = stamp.epoch, after
+        return _Derived(stamp.mono, None if before is None else after.mono - before.mono, tables, sample.reason)
+
 
 @dataclass(slots=True)
 class _Cycle:
     """A cycle that is open: since when, and what has come for it, by family."""
 
     opened: float
-    readings: dict[str, tuple[int, Reading]] = field(default_factory=dict)
+    parts: dict[str, _Derived] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +108,16 @@ class Joiner:
         if sample.prime or member.before is None:
             member.prime(stamp, sample)
             return
-        reading = Reading(stamp.mono, sample)
         cycle = self._open.get(stamp.cycle)
         if cycle is not None or (stamp.mono > self._closed and not self._past(stamp)):
             if cycle is None:
                 cycle = self._open[stamp.cycle] = _Cycle(now)
-            cycle.readings[sample.family] = (stamp.epoch, reading)
+            cycle.parts[sample.family] = member.take(stamp, sample)
             return
         self.late += 1
         member.missed = 0  # it lives: it is waited for again
         if stamp.mono > member.before.mono:
-            member.epoch, member.before = stamp.epoch, reading
+            member.epoch, member.before = stamp.epoch, Reading(stamp.mono, sample)
 
     def _past(self, stamp: Stamp) -> bool:
         """Whether that cycle was due before the last closed one: a worker that was stopped or began anew. Where the
@@ -120,7 +138,7 @@ class Joiner:
         number = min(self._open, key=lambda key: self._open[key].opened)
         cycle = self._open[number]
         waited = {name for name, member in self._members.items() if member.missed < _PATIENCE}
-        if not waited <= cycle.readings.keys() and len(self._open) == 1:
+        if not waited <= cycle.parts.keys() and len(self._open) == 1:
             deadline = self.deadline()
             if deadline is not None and now < deadline:
                 return None
@@ -132,22 +150,19 @@ class Joiner:
         stale: dict[str, str] = {}
         degraded: dict[str, str] = {}
         spans: list[float] = []
-        mono = max(reading.mono for _, reading in cycle.readings.values())
+        mono = max(part.mono for part in cycle.parts.values())
         for name, member in self._members.items():
-            entry = cycle.readings.get(name)
-            if entry is None:
+            part = cycle.parts.get(name)
+            if part is None:
                 member.missed += 1
                 stale[name] = "no sample in this cycle"
                 continue
-            epoch, after = entry
             member.missed = 0
-            before = member.before if member.epoch == epoch else None
-            families[name] = member.derivation.derive(before, after)
-            if before is not None:
-                spans.append(after.mono - before.mono)
-            if after.sample.reason is not None:
-                degraded[name] = after.sample.reason
-            member.epoch, member.before = epoch, after
+            families[name] = part.tables
+            if part.span is not None:
+                spans.append(part.span)
+            if part.reason is not None:
+                degraded[name] = part.reason
         self._closed = max(self._closed, mono)
         self._closed_cycle = number
         snapshot = Snapshot(

@@ -67,9 +67,11 @@ def prepare() -> None:
 
 
 def encode(kind: str, part: str, stamp: Stamp, body: Payload, ids: IdsWriter | None = None) -> list[bytes]:
-    """[topic, payload] of a message. Who sends many keeps `ids`."""
+    """[topic, payload] of a message. Who sends many keeps `ids`. A snapshot's rates travel in single precision: the
+    instants between which they were counted are known to fewer digits; counters are exact."""
     ids = ids or IdsWriter()
-    fields: dict[str, Any] = {"v": VERSION, **to_wire(stamp, ids), "body": to_wire(body, ids)}
+    shown = to_wire(body, ids, single=body.__class__ is Snapshot)
+    fields: dict[str, Any] = {"v": VERSION, **to_wire(stamp, ids), "body": shown}
     return [topic(kind, stamp.node, part), msgpack.packb(fields)]
 
 

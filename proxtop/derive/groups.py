@@ -13,7 +13,7 @@ from proxtop.rates import Numbers
 class Groups:
     """The places of each owner's rows, in the order of the owners."""
 
-    __slots__ = ("_all", "_one_each", "_pickers", "places")
+    __slots__ = ("_all", "_in_order", "_one_each", "_pickers", "places")
 
     def __init__(self, rows: Iterable[Hashable], owners: Sequence[Hashable]) -> None:
         """`rows` names the owner of each row."""
@@ -24,11 +24,14 @@ class Groups:
         self.places = [found[owner] for owner in owners]
         self._all = all(self.places)
         self._one_each = [own[0] for own in self.places] if all(len(own) == 1 for own in self.places) else None
+        self._in_order = self._one_each == list(range(len(self.places)))
         self._pickers = [_picker(own) for own in self.places]
 
     def totals(self, column: Numbers) -> Numbers:
         """Each owner's sum; None where a part is unknown, or where there is no part."""
         if self._one_each is not None:
+            if self._in_order and len(column) == len(self.places):
+                return column
             if column.__class__ is Constant and column:
                 return Constant.of(column[0], len(self.places))
             return [column[place] for place in self._one_each]

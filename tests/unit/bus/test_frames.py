@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import struct
 import sys
 from dataclasses import replace
 from typing import Any
@@ -105,6 +106,11 @@ def _huge() -> dict[str, Any]:
         _changed({"mono": math.nan}),
         _changed({"time": math.inf}),
         _changed({"epoch": True}),
+        _changed({}, _table(columns={"x": b"\0\0\0"})),
+        _changed({}, _table(columns={"x": b"\0\0\0\0" * 2})),
+        _changed({}, _table(columns={"x": struct.pack("<f", math.nan)})),
+        _changed({}, _table(columns={"x": struct.pack("<f", math.inf)})),
+        _changed({}, _table(at=b"\0\0\0")),
         _changed({}, _table(ids=["a"])),
         _changed({}, _table(ids=msgpack.packb([[None, "a", "a"]]))),
         _changed({}, _table(ids=msgpack.packb([[None, "a/b"], ["a", "b"]]))),
@@ -200,6 +206,23 @@ def test_any_bytes_have_a_head_or_are_the_typed_error(payload: bytes) -> None:
 def test_a_column_of_names_with_a_number_that_is_not_finite_is_found() -> None:
     with pytest.raises(FrameError):
         decode(_changed({}, _table(ids=IdsWriter().pack(["a", "b"]), columns={"x": ["web", math.nan]})))
+
+
+def test_a_snapshots_rates_have_seven_digits_in_half_the_bytes_and_counters_all_of_theirs() -> None:
+    rates: list[float | int | str | bool | None] = [float(number) + 0.123456789 for number in range(1000, 1100)]
+    columns: Columns = {"rate": rates, "some": [None, *rates[1:]], "count": [*range(1 << 40, (1 << 40) + 100)]}
+    columns["huge"] = [1e300, *rates[1:]]
+    table = Table([str(number) for number in range(100)], columns)
+    snapshot = encode(topics.SNAPSHOT, "", STAMP, Snapshot({"vm": table}, 1.0, ("io",), "qemu"))
+    sample = encode(topics.SAMPLE, "io", STAMP, Sample("io", {"vm": table}, 0.0))
+    shown, counted = decode(snapshot).body, decode(sample).body
+    assert isinstance(shown, Snapshot) and isinstance(counted, Sample)
+    assert counted.tables["vm"] == table
+    assert shown.tables["vm"].columns["rate"] == pytest.approx(rates, rel=6e-8)
+    assert {name: shown.tables["vm"].columns[name] for name in ("some", "count", "huge")} == {
+        name: columns[name] for name in ("some", "count", "huge")
+    }
+    assert len(snapshot[1]) < len(sample[1]) - 450
 
 
 def test_a_column_of_one_value_is_sent_once_and_keeps_its_type() -> None:
