@@ -40,13 +40,14 @@ T = TypeVar("T")
 class File:
     """A file that is read again and again."""
 
-    __slots__ = ("_fd", "_files", "_owner", "_size", "path")
+    __slots__ = ("_fd", "_files", "_keeps", "_owner", "_size", "path")
 
     def __init__(self, files: Files, path: str, owner: Process | None = None) -> None:
         self.path = path
         self._files = files
         self._owner = owner
         self._fd = -1
+        self._keeps = True
         self._size = _FIRST_SIZE
 
     def read(self) -> bytes | None:
@@ -65,12 +66,18 @@ class File:
         self._size = max(self._size, 2 * len(text))
         return text
 
+    @property
+    def descriptor(self) -> int:
+        """What it is open as; below 0 while it is not, or not to be kept."""
+        return self._fd
+
     def close(self) -> None:
         """Gives the descriptor back; the next read opens the file anew."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
             self._files.kept -= 1
+            self._files.closings += 1
 
     def _open(self) -> bytes | None:
         owner = self._owner
@@ -81,17 +88,20 @@ class File:
         except OSError as error:
             return self._failed(error)
         try:
-            text = _rest(fd, b"")
-            keep = self._files.keeps(fd)
+            text = os.pread(fd, self._size, 0)
+            if len(text) == self._size or len(text) >= _HALF_PAGE:
+                text = _rest(fd, text)
+            keep = self._keeps and self._files.keeps(fd)
         except OSError as error:
             os.close(fd)
             return self._failed(error)
+        self._size = max(self._size, 2 * len(text))
         if keep:
             self._fd = fd
             self._files.kept += 1
-            self._size = max(self._size, 2 * len(text))
         else:
             os.close(fd)
+            self._keeps = self._files.is_full  # else its file system is none whose files may be kept
         return text
 
     def _failed(self, error: OSError) -> bytes | None:
@@ -140,14 +150,20 @@ class Process:
         for name in [name for name in self._files if name.startswith(prefix) and name not in names]:
             self._files.pop(name).close()
 
+    @property
+    def clock(self) -> int | None:
+        """Its CPU clock, as clock_gettime(2) knows it; None where it has none, as on another host's /proc."""
+        # the kernel's CPUCLOCK_SCHED of a process: ~PID << 3 | 2 (include/linux/posix-timers_types.h)
+        return ~self.pid << 3 | 2 if self._reader.local else None
+
     def clock_ns(self) -> int | None:
-        """CPU time of all its threads, ended ones too: its CPU clock, to the nanosecond; None where it has none, as on
-        another host's /proc. It may be a later process' unless something of this one is read after it."""
-        if not self._reader.local:
+        """CPU time of all its threads, ended ones too, to the nanosecond; None where it has no clock. It may be a later
+        process' unless something of this one is read after it."""
+        clock = self.clock
+        if clock is None:
             return None
         try:
-            # the kernel's CPUCLOCK_SCHED of a process: ~PID << 3 | 2 (include/linux/posix-timers_types.h)
-            return time.clock_gettime_ns(~self.pid << 3 | 2)
+            return time.clock_gettime_ns(clock)
         except OSError:
             return None
 
@@ -186,7 +202,8 @@ class Files:
 
     `here` says that PROCFS is this machine's, `local` that it is this PID namespace's own too. `sysfs` is None where
     the SYSFS given is this machine's but PROCFS is another's: what it would say is of the wrong host. `node` is the
-    host's name as given, else as PROCFS has it; `named` says that it was given. `clock` tells monotonic seconds.
+    host's name as given, else as PROCFS has it; `named` says that it was given. `clock` tells monotonic seconds. `kept`
+    counts the descriptors that are open, `closings` the files that were closed so far.
     One for each OS process: what is open must not be shared across a fork.
     """
 
@@ -202,6 +219,7 @@ class Files:
         self.procfs = procfs.rstrip("/") or "/"
         self.clock = clock
         self.kept = 0
+        self.closings = 0
         limit = raise_limit()
         self.budget = min(limit - _RESERVE, _MOST_KEPT) if budget is None else budget
         self._lasting = lasting_devices()
@@ -292,7 +310,12 @@ class Files:
     def keeps(self, fd: int) -> bool:
         """Whether an open file may stay open: by its file system, and by what is left of the budget. A quarter of the
         budget is kept for directories of processes, which can't be done without."""
-        return self.kept < self.budget * 3 // 4 and os.fstat(fd).st_dev in self._lasting
+        return not self.is_full and os.fstat(fd).st_dev in self._lasting
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more files are kept open now."""
+        return self.kept >= self.budget * 3 // 4
 
     def close(self) -> None:
         """Closes everything; reading again opens it anew."""

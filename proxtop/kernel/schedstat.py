@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from proxtop.kernel.errors import ParseError
 
 
@@ -12,3 +14,12 @@ def parse_schedstat(text: bytes) -> tuple[int, int, int]:
         return int(fields[0]), int(fields[1]), int(fields[2])
     except (IndexError, ValueError):
         raise ParseError("/proc/PID/task/TID/schedstat", text) from None
+
+
+def parse_schedstats(texts: Sequence[bytes]) -> tuple[list[int], list[int], list[int]] | None:
+    """The same of many threads, a list of each of the three; None where one of them is not as it should be."""
+    try:
+        numbers = list(map(int, b"".join(texts).split()))
+    except ValueError:
+        return None
+    return (numbers[0::3], numbers[1::3], numbers[2::3]) if len(numbers) == 3 * len(texts) else None
