@@ -65,7 +65,7 @@ class LibvirtConnector:
         self._link = Link(settings.uri)
         self._bulk = Bulk(self._link)
         self._remote = is_remote(settings.uri) and not settings.procfs_given if remote is None else remote
-        self._processes = None if self._remote else Processes(Files(settings.procfs, settings.sysfs), time.monotonic)
+        self._processes = None if self._remote else _processes(settings)
         self._interval = settings.interval
         self._guests: dict[str, _Guest] = {}
         self._seen: Any = None
@@ -305,6 +305,10 @@ class _Found:
     number: int
     name: str
     xml: str | None
+
+
+def _processes(settings: Settings) -> Processes:
+    return Processes(Files(settings.procfs, settings.sysfs), time.monotonic, told=True)
 
 
 def _listing(connection: Any, known: Mapping[str, int]) -> list[_Found]:

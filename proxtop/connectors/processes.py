@@ -52,11 +52,13 @@ class Qemu:
 
 
 class Processes:
-    """`found` has the QEMU processes by PID. A PID's inode number in the listing tells it from the next one's."""
+    """`found` has the QEMU processes by PID. A PID's inode number in the listing tells it from the next one's. `told`
+    says that somebody else tells of VMs that end: those processes are then looked for at each listing only."""
 
-    def __init__(self, files: Files, clock: Callable[[], float]) -> None:
+    def __init__(self, files: Files, clock: Callable[[], float], *, told: bool = False) -> None:
         self._files = files
         self._clock = clock
+        self._told = told
         self._others: dict[int, tuple[int, float]] = {}
         self._inodes: dict[int, int] = {}
         self._turn = 0
@@ -70,7 +72,8 @@ class Processes:
         """Looks for new and gone ones; whether there was any."""
         newest, now = self._last_pid(), self._clock()
         quiet = newest is not None and newest == self._newest and now > self._settled
-        if quiet and self._unlisted < _LIST_EVERY and all(qemu.state() not in ENDED for qemu in self.found.values()):
+        quiet = quiet and self._unlisted < _LIST_EVERY
+        if quiet and (self._told or all(qemu.state() not in ENDED for qemu in self.found.values())):
             self._unlisted += 1
             return False
         self._newest, self._unlisted = newest, 0

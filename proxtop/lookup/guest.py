@@ -117,7 +117,7 @@ class Guest:
         if self._process is None:
             return None
         try:
-            count = thread_count(self._process)
+            count = thread_count(self._process, self._count)
         except KernelError:
             return self._count  # not known to have ended: as it was
         if count is None:
