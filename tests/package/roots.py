@@ -27,7 +27,7 @@ mount -t sysfs sys sys -o ro
 mount --rbind /dev dev
 mount -t tmpfs tmp tmp
 mount -t tmpfs run run
-mkdir -p "$2/upper$3" && mount --bind -o ro "$3" ".$3"
+mkdir -p ".$3" && mount --bind -o ro "$3" ".$3"
 cp /etc/resolv.conf etc/ 2> /dev/null
 [ ! -e "$5" ] || cp "$5" ".$5"
 script=$4
