@@ -6,6 +6,7 @@ unpacked on demand only. Ten minutes, and at most `LIMIT_BYTES`: the oldest go f
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -121,8 +122,11 @@ class History:
         return iter(self._entries)
 
     def add(self, stamp: Stamp, snapshot: Snapshot, at: float) -> None:
-        """Takes the newest cycle; forgets what is too old or too much."""
+        """Takes the newest cycle; forgets what is too old or too much. Of several that come at once each has an instant
+        of its own, by which it is found."""
         last = self._entries[-1] if self._entries else None
+        if last is not None and at <= last.at:
+            at = math.nextafter(last.at, math.inf)
         size = 512
         tables = {}
         for name, table in snapshot.tables.items():

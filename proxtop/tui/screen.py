@@ -108,7 +108,7 @@ def _status(state: State, scene: Scene, columns: int, body: Body) -> Line:
     elif len(scene.nodes) > 1 and scene.stamp is not None:
         parts.append(f"Host: {scene.stamp.node} ({scene.nodes.index(scene.stamp.node) + 1}/{len(scene.nodes)}, Tab)")
     if scene.behind is not None and scene.stamp is not None:
-        clock = time.strftime("%H:%M:%S", time.localtime(scene.stamp.time))
+        clock = time.strftime("%H:%M:%S", time.localtime(scene.stamp.cycle / 1000))
         parts.append(f"PAUSED at {clock} (-{words.seconds(scene.behind)})")
     elif scene.age is not None:
         parts.append(f"OLD: {words.seconds(scene.age)}")

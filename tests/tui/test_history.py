@@ -76,6 +76,20 @@ def test_stepping_stays_within_what_there_is() -> None:
     assert history.step(0.0, 9) == 2.0
 
 
+def test_cycles_that_come_at_once_are_stepped_through_one_by_one() -> None:
+    history = History()
+    stamp, snapshot = recorded()[0]
+    for number, came in enumerate((0.0, 1.0, 1.0, 1.0, 2.0)):
+        history.add(replace(stamp, cycle=number), snapshot, came)
+    found, at = [], history.step(None, -9)
+    for _ in range(5):
+        entry = history.find(at)
+        assert entry is not None
+        found.append(entry.stamp.cycle)
+        at = history.step(at, 1)
+    assert found == [0, 1, 2, 3, 4]
+
+
 def test_a_series_has_a_gap_where_nothing_is_known() -> None:
     history = History()
     stamp, snapshot = recorded()[0]

@@ -208,6 +208,14 @@ def test_pausing_stops_the_screen_and_not_the_data() -> None:
     assert drawn.lines[1:] != before
 
 
+def test_a_paused_screen_has_the_clock_of_its_cycle_however_late_that_came() -> None:
+    cycles = [many(3, 0), many(3, 1)]
+    late = replace(cycles[0][0], time=cycles[1][0].time)
+    drawn = Drawn((160, 50), cycles=[(late, cycles[0][1]), cycles[1]]).press(" ")
+    clock = drawn.lines[0].partition("PAUSED at ")[2][:8]
+    assert drawn.press("[").lines[0].partition("PAUSED at ")[2][:8] < clock
+
+
 def test_a_key_without_a_meaning_changes_nothing() -> None:
     assert Drawn().press("z", "c-x", "f5", "s-tab").state == State()
 
