@@ -144,7 +144,12 @@ class _Command:
         return worker.main([self._worker or ""])
 
     def _check(self) -> int:
-        found = self._read()
+        try:
+            found = self._read()
+        except ConfigurationError as error:
+            for problem in error.problems:
+                _fail(problem, 2)
+            return 2
         account = places.account(found)
         who = f"user {account.user}, group {account.group}" if account else "whoever starts it"
         for key, value in found.values.items():

@@ -41,7 +41,12 @@ _CHOICES = ("--vm=", "--netdev=", "--storedev=")
 
 
 class ConfigurationError(ValueError):
-    """A configuration that can't be used: what, where (file and line), and what to do instead."""
+    """A configuration that can't be used: what, where (file and line), and what to do instead. `problems` are all that
+    were found, the first of them its text."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(problems[0])
+        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,27 +144,37 @@ def _profiler(value: str) -> None:
 
 def read(path: str | None, settings: Sequence[str] = ()) -> Configuration:
     """The configuration in that file (None: /etc/proxtop.conf, if there is one) with KEY=value words on top of it.
-    ConfigurationError names file, line and key of the first thing that is wrong."""
+    ConfigurationError names file, line and key of each thing that is wrong."""
     found: dict[str, str] = {}
     places: dict[str, str] = {}
+    problems: list[str] = []
     text = _text(PATH if path is None else path, needed=path is not None)
-    for number, line in enumerate(text.splitlines(), 1):
-        where = f"{path or PATH} line {number}"
-        if (pair := _pair(line, where)) is not None:
-            if pair[0] in found:
+    lines = [(f"{path or PATH} line {number}", line) for number, line in enumerate(text.splitlines(), 1)]
+    for where, line in lines:
+        try:
+            if (pair := _pair(line, where)) is None:
+                continue
+            if pair[0] in places:
                 raise ConfigurationError(f"{where}: {pair[0]}: is there twice; keep one of them")
-            found[pair[0]] = _checked(*pair, where)
             places[pair[0]] = where
+            found[pair[0]] = _checked(*pair, where)
+        except ConfigurationError as error:
+            problems += error.problems
     for setting in settings:
-        match = _LINE.fullmatch(setting)
-        if match is None:
-            raise ConfigurationError(f"{setting!r} is not PROXTOP_KEY=value")
-        found[match["key"]] = _checked(match["key"], match["value"], "command line")
-        places[match["key"]] = "command line"
+        try:
+            match = _LINE.fullmatch(setting)
+            if match is None:
+                raise ConfigurationError(f"{setting!r} is not PROXTOP_KEY=value")
+            places[match["key"]] = "command line"
+            found[match["key"]] = _checked(match["key"], match["value"], "command line")
+        except ConfigurationError as error:
+            problems += error.problems
     values = {key.name: key.default for key in KEYS} | found
-    if (problem := _open_door(values)) is not None:
+    if not problems and (problem := _open_door(values)) is not None:
         where = next(places[key] for key in (DOOR, *DOOR_KEYS) if key in places)
-        raise ConfigurationError(f"{where}: {DOOR}: {problem}")
+        problems.append(f"{where}: {DOOR}: {problem}")
+    if problems:
+        raise ConfigurationError(*problems)
     return Configuration(values, frozenset(key for key, value in found.items() if value))
 
 
