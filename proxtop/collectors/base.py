@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
+from proxtop.kernel.batch import Batch, Outcome
 from proxtop.kernel.cgroup import Hierarchies, parse_mountinfo
 from proxtop.kernel.errors import KernelError
 from proxtop.kernel.files import Files, Process
 from proxtop.model import VM, Columns, Inventory, Statistics, Table
 
 Row = Sequence[Any]
+T = TypeVar("T")
 
 UNNAMED = "localhost"
 """Id of the host's row where neither --node nor PROCFS tells its name."""
@@ -50,34 +52,83 @@ def unseen(inventory: Inventory, files: Files) -> bool:
     return inventory.remote and files.here
 
 
+class Members:
+    """The VMs that are still there with their processes, which are None where none is known: `ids` and `gens` are the
+    VMs' own. It is the same object while the inventory stays the same and nothing was closed."""
+
+    __slots__ = ("closings", "gens", "ids", "inventory", "pairs", "whole")
+
+    def __init__(self, inventory: Inventory, pairs: list[tuple[VM, Process | None]], closings: int) -> None:
+        self.inventory = inventory
+        self.pairs = pairs
+        self.closings = closings
+        self.ids = [vm.uuid for vm, _ in pairs]
+        self.gens = [vm.gen for vm, _ in pairs]
+        self.whole = all(process is not None for _, process in pairs)
+
+
 class _Seen:
-    __slots__ = ("inventory",)
+    __slots__ = ("members",)
 
     def __init__(self) -> None:
-        self.inventory: Inventory | None = None
+        self.members: Members | None = None
 
 
-def processes(inventory: Inventory, files: Files, reasons: Reasons) -> Iterator[tuple[VM, Process | None]]:
-    """The VMs that are still there with their processes, which are None on a remote host without procfs. Processes of
-    VMs that left the inventory are closed."""
-    if unseen(inventory, files):
-        yield from ((vm, None) for vm in inventory.vms)
-        return
+def processes(inventory: Inventory, files: Files, reasons: Reasons) -> Members:
+    """The VMs with their processes; none has one on a remote host without procfs. Processes of VMs that left the
+    inventory are closed."""
     seen = files.memory(_Seen)
-    if seen.inventory is not inventory:
+    before = seen.members
+    if before is not None and before.inventory is inventory and before.closings == files.closings:
+        return before
+    if before is None or before.inventory is not inventory:
         files.keep({vm.gen for vm in inventory.vms if vm.gen is not None})
-        seen.inventory = inventory
+    closings = files.closings
+    pairs: list[tuple[VM, Process | None]] = []
     for vm in inventory.vms:
-        if vm.pid is None or vm.start is None:
-            yield vm, None
+        if vm.pid is None or vm.start is None or unseen(inventory, files):
+            pairs.append((vm, None))
             continue
         try:
             process = files.process(vm.pid, vm.start)
         except KernelError as error:
             reasons.add(error)
+            closings = -1  # tried and told again each time
             continue
         if process is not None:
-            yield vm, process
+            pairs.append((vm, process))
+    seen.members = Members(inventory, pairs, closings)
+    return seen.members
+
+
+class Sheet:
+    """The file of that name of each VM's process, read in one go."""
+
+    __slots__ = ("_batch", "_members", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._members: Members | None = None
+        self._batch: Batch | None = None
+
+    def read(self, members: Members, files: Files) -> list[Outcome]:
+        """What they say, as long as `members`; None too for a VM whose process is not known."""
+        if self._batch is None or self._members is not members:
+            opened = [process.file(self._name) for _, process in members.pairs if process is not None]
+            self._members, self._batch = members, Batch(files, [(None, opened)])
+        _, texts = self._batch.read()
+        if members.whole:
+            return texts
+        found = iter(texts)
+        return [None if process is None else next(found) for _, process in members.pairs]
+
+
+def all_of(parse: Callable[[list[bytes]], T | None], texts: list[Outcome]) -> T | None:
+    """What `parse` makes of all texts at once; None where one of them is no text, or not as it should be."""
+    try:
+        return parse(texts)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
 def table(names: Sequence[str], rows: Iterable[Row], at: list[float | None] | None = None) -> Table:

@@ -25,7 +25,7 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     """Counters of the host, the VMs, their vCPUs and their other threads; a VM that left meanwhile has no row."""
     reasons = Reasons(FAMILY.name)
     plan = files.memory(Plan)
-    crew = plan.crew(files, list(processes(inventory, files, reasons)))
+    crew = plan.crew(files, processes(inventory, files, reasons).pairs)
     clocks, times = crew.read(reasons)
     ended = _ended(crew, times)
     if times.gone:

@@ -26,7 +26,7 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     reasons = Reasons(FAMILY.name)
     accounted = _accounted(inventory, files)
     rows: list[Row] = []
-    for vm, process in processes(inventory, files, reasons):
+    for vm, process in processes(inventory, files, reasons).pairs:
         ticks = None
         if process is not None and accounted:
             try:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from proxtop.catalog.mem import FAMILY, MEMINFO_KEYS, meminfo_name
-from proxtop.collectors.base import NO_PROCFS, Reasons, Row, host_table, picked, processes, table, taken, times, unseen
-from proxtop.kernel.errors import KernelError
+from proxtop.collectors.base import (
+    NO_PROCFS,
+    Members,
+    Reasons,
+    Row,
+    Sheet,
+    all_of,
+    host_table,
+    picked,
+    processes,
+    table,
+    taken,
+    times,
+    unseen,
+)
+from proxtop.kernel.batch import Outcome
+from proxtop.kernel.errors import FileError, KernelError
 from proxtop.kernel.files import PAGE_KB, Files, Process
 from proxtop.kernel.meminfo import parse_meminfo
-from proxtop.kernel.pid_stat import parse_memory
+from proxtop.kernel.pid_stat import parse_memories, parse_memory
 from proxtop.kernel.pid_status import parse_status
 from proxtop.model import Columns, Inventory, Sample, Statistics, Table
 
@@ -20,37 +36,63 @@ _NAMES = {key: meminfo_name(key) for key in MEMINFO_KEYS}
 _SLACK_S = 0.001
 
 
+class _Stat(Sheet):
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("stat")
+
+
 def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files) -> Sample:
     """The host's memory and every VM's; a VM that left meanwhile has no row."""
     reasons = Reasons(FAMILY.name)
     host = _host(inventory, files, reasons)
     # most hosts do not swap: then no VM does, and its status, dear to read, has no more to say than its stat
     plain = files.here and host.columns["ram_SwapTotal"] == host.columns["ram_SwapFree"] != [None]
-    rows: list[Row] = []
-    for vm, process in processes(inventory, files, reasons):
-        if process is None:
-            rows.append((vm.uuid, vm.gen, vm.memory_kb, *_UNKNOWN))
-            continue
-        try:
-            values = _process(process, plain)
-        except KernelError as error:
-            reasons.add(error)
-            values = _UNKNOWN
-        if values is not None:
-            rows.append((vm.uuid, vm.gen, vm.memory_kb, *values))
-    vms = table(("gen", "total_kb", *_PROCESS), rows)
+    members = processes(inventory, files, reasons)
+    vms = _vms(members, files.memory(_Stat).read(members, files), plain, reasons)
     balloon = source.get("balloon")
     if balloon is not None:
         reasons.add(balloon.reason)
-    elif rows:
+    elif vms.ids:
         reasons.add("no guest statistics from the connector yet")
     _add_balloon(vms, balloon, files.clock())
     tables = {"host": host, "vm": vms}
     return Sample(FAMILY.name, tables, 0.0 if balloon is None else balloon.refresh, reasons.text)
 
 
-def _process(process: Process, plain: bool) -> tuple[int | None, ...] | None:
-    text = process.read("stat")
+def _vms(members: Members, texts: list[Outcome], plain: bool, reasons: Reasons) -> Table:
+    counters = all_of(parse_memories, texts) if plain else None
+    if counters is not None:
+        minflt, cminflt, majflt, cmajflt, vsize, rss = counters
+        columns: dict[str, Any] = {
+            "gen": members.gens,
+            "total_kb": [vm.memory_kb for vm, _ in members.pairs],
+            "vsize_kb": [size >> 10 for size in vsize],
+            "rss_kb": [pages * PAGE_KB for pages in rss],
+            "swap_kb": [0] * len(texts),
+            "minflt": minflt,
+            "majflt": majflt,
+            "cminflt": cminflt,
+            "cmajflt": cmajflt,
+        }
+        return Table(members.ids, columns)
+    rows: list[Row] = []
+    for (vm, process), text in zip(members.pairs, texts, strict=True):
+        values: tuple[int | None, ...] | None = _UNKNOWN
+        if process is not None:
+            try:
+                values = _process(process, text, plain)
+            except KernelError as error:
+                reasons.add(error)
+        if values is not None:
+            rows.append((vm.uuid, vm.gen, vm.memory_kb, *values))
+    return table(("gen", "total_kb", *_PROCESS), rows)
+
+
+def _process(process: Process, text: Outcome, plain: bool) -> tuple[int | None, ...] | None:
+    if isinstance(text, FileError):
+        raise text
     if text is None:
         return None
     minflt, cminflt, majflt, cmajflt, vsize, rss = parse_memory(text)

@@ -3,131 +3,254 @@ Documentation/accounting/psi.rst)."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import math
 import os
 from collections.abc import Mapping
 from errno import EOPNOTSUPP
+from typing import Any
 
-from proxtop.catalog.psi import AVERAGES, FAMILY, RESOURCES, TOTALS
-from proxtop.collectors.base import NO_PROCFS, Reasons, Row, hierarchies, host_table, processes, table, unseen
+from proxtop.catalog.psi import AVERAGES, FAMILY, RESOURCES, TOTALS, WINDOWS
+from proxtop.collectors.base import NO_PROCFS, Members, Reasons, all_of, hierarchies, host_table, processes, unseen
+from proxtop.kernel.batch import Batch, Outcome
+from proxtop.kernel.cgroup import Hierarchies
 from proxtop.kernel.errors import FileError, KernelError
 from proxtop.kernel.files import File, Files, Process
-from proxtop.kernel.pressure import Pressure, parse_pressure
-from proxtop.model import VM, Inventory, Sample, Statistics
+from proxtop.kernel.pressure import Pressure, parse_pressure, parse_pressures
+from proxtop.model import VM, Inventory, Sample, Statistics, Table
 
 _OFF = "PSI is off on this host (kernel 4.20+, psi=1)"
 _NO_CGROUP = "no pressure of VMs: it needs cgroup v2 (4.20+) with a cgroup for each VM"
-_NAMES = (*AVERAGES, *TOTALS)
-_LINES = tuple(
-    (position, kind)
-    for position, (name, _) in enumerate(RESOURCES)
-    for kind in (0, 1)
-    if f"psi_{('some', 'full')[kind]}_{name}_us" in TOTALS
-)
-"""(resource, 0 for some or 1 for full) in the order of the catalog's columns."""
-Values = tuple[float | int | None, ...]
-Lines = tuple[Pressure | None, Pressure | None]
+_KINDS = ("some", "full")
+_LINES = tuple([kind for kind in (0, 1) if f"psi_{_KINDS[kind]}_{name}_us" in TOTALS] for name, _ in RESOURCES)
+"""Of each resource the lines that count: 0 for some, 1 for full."""
 
-_UNKNOWN: Values = (None,) * len(_NAMES)
+_COLUMNS = tuple(
+    [f"psi_{_KINDS[kind]}_{name}_{end}" for kind in kinds for end in (*WINDOWS, "us")]
+    for (name, _), kinds in zip(RESOURCES, _LINES, strict=True)
+)
+"""Of each resource its columns: four for each line, as Pressure has them."""
+
+_NAMES = (*AVERAGES, *TOTALS)
+_NOTHING = (None,) * 4
+_CALM = b" avg10=0.00 avg60=0.00 avg300=0.00 "
+_WORTH = 4
+"""Where there are so many VMs for each cgroup that holds some, that one's files are worth reading too."""
+
+_SETTLED_S = 5.0
+"""For so long averages have to be 0 before they are known to stay so: the kernel works them out every 2 s, from totals
+that may have moved before."""
+
+_AGAIN_S = 10.0
+"""After so many seconds all files are read again, come what may."""
+
+Lines = tuple[Pressure | None, Pressure | None]
 
 
 def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files) -> Sample:
     """The kernel's averages and total stall times; a VM that left meanwhile has no row."""
     reasons = Reasons(FAMILY.name)
-    host = _UNKNOWN
-    if unseen(inventory, files):
-        reasons.add(NO_PROCFS)
-    else:
-        opened = [files.file(f"{files.procfs}/pressure/{file}") for _, file in RESOURCES]
-        host = _values([_parse(_read(file, reasons), reasons) for file in opened])
-        if host == _UNKNOWN:
+    host: dict[str, Any] = dict.fromkeys(_NAMES)
+    seen = not unseen(inventory, files)
+    if seen:
+        for (_, file), kinds, names in zip(RESOURCES, _LINES, _COLUMNS, strict=True):
+            lines = _parse(_outcome(files.file(f"{files.procfs}/pressure/{file}")), reasons)
+            host.update(zip(names, _values([lines], kinds, 0), strict=True))
+        seen = any(value is not None for value in host.values())
+        if not seen:
             reasons.add(_OFF)
-    plan = files.memory(_Plan)
-    plan.adopt(inventory)
-    rows: list[Row] = []
-    for vm, process in processes(inventory, files, reasons):
-        values = _UNKNOWN
-        if process is not None:
-            values = plan.values(vm, process, files, reasons)
-            if values == _UNKNOWN and process.ended():
-                continue
-        rows.append((vm.uuid, vm.gen, *values))
-    if rows and host != _UNKNOWN and all(row[2:] == _UNKNOWN for row in rows):
+    else:
+        reasons.add(NO_PROCFS)
+    vms = files.memory(_Plan).vms(processes(inventory, files, reasons), files, reasons)
+    if vms.ids and seen and all(value is None for name in _NAMES for value in vms.columns[name]):
         reasons.add(_NO_CGROUP)
-    tables = {"host": host_table(files, dict(zip(_NAMES, host, strict=True))), "vm": table(("gen", *_NAMES), rows)}
-    return Sample(FAMILY.name, tables, 0.0, reasons.text)
+    return Sample(FAMILY.name, {"host": host_table(files, host), "vm": vms}, 0.0, reasons.text)
 
 
-def _read(file: File | None, reasons: Reasons) -> bytes | None:
-    """None for what is not there: a cgroup that is no more, or whose cgroup.pressure is 0."""
-    if file is None:
-        return None
+def _outcome(file: File) -> Outcome:
     try:
         return file.read()
     except FileError as error:
-        if error.errno != EOPNOTSUPP:
-            reasons.add(error)
-    return None
+        return error
 
 
-def _parse(text: bytes | None, reasons: Reasons) -> Lines:
-    if text is None:
-        return None, None
+def _parse(outcome: Outcome, reasons: Reasons) -> Lines:
+    """Nothing for what is not there: a cgroup that is no more, or whose cgroup.pressure is 0."""
     try:
-        return parse_pressure(text)
+        if isinstance(outcome, FileError):
+            raise outcome
+        return (None, None) if outcome is None else parse_pressure(outcome)
     except KernelError as error:
-        reasons.add(error)
+        if not isinstance(error, FileError) or error.errno != EOPNOTSUPP:
+            reasons.add(error)
     return None, None
 
 
-def _values(read: list[Lines]) -> Values:
-    if not read:
-        return _UNKNOWN
-    lines = [read[position][kind] for position, kind in _LINES]
-    averages = [value for line in lines for value in (line[:3] if line is not None else (None, None, None))]
-    return (*averages, *(None if line is None else line[3] for line in lines))
+def _values(rows: list[Lines], kinds: list[int], place: int) -> list[Any]:
+    """The values of these lines in one row."""
+    return [value for kind in kinds for value in rows[place][kind] or _NOTHING]
+
+
+def _is_calm(text: Outcome) -> bool:
+    """Whether nothing was held up of late: all averages are 0."""
+    return isinstance(text, bytes) and text.count(_CALM) == text.count(b"\n")
+
+
+class _Above:
+    """The pressure files of the cgroup that holds VMs' cgroups. A task that stalls stalls each cgroup above its own as
+    well (kernel/sched/psi.c), so while the totals here stand still, so do those of all VMs below."""
+
+    __slots__ = ("_paths", "_totals", "still")
+
+    def __init__(self, paths: list[str | None]) -> None:
+        self._paths = paths
+        self._totals: list[tuple[int | None, ...] | None] = [None] * len(paths)
+        self.still = [False] * len(paths)
+
+    def read(self, files: Files) -> None:
+        """Before the VMs' own: what they say of a stall after this is read again at the next pass."""
+        for position, path in enumerate(self._paths):
+            totals = None
+            with contextlib.suppress(KernelError):
+                if path is not None and (text := files.file(path).read()) is not None:
+                    totals = tuple(line and line.total_us for line in parse_pressure(text))
+            self.still[position] = totals is not None and totals == self._totals[position]
+            self._totals[position] = totals
+
+    def close(self, files: Files) -> None:
+        """It holds no VMs any more."""
+        for path in filter(None, self._paths):
+            files.forget(path)
+
+
+class _Resource:
+    """One resource's files of all VMs, and what they said last."""
+
+    __slots__ = ("_batch", "_kinds", "_places", "_settled", "_texts", "_until", "columns", "missing")
+
+    def __init__(self, kinds: list[int], opened: list[File | None], files: Files) -> None:
+        self._kinds = kinds
+        self._places = [place for place, file in enumerate(opened) if file is not None]
+        self._batch = Batch(files, [(None, [file for file in opened if file is not None])])
+        self._texts: list[Outcome] | None = None
+        self._settled = math.inf
+        self._until = 0.0
+        self.missing = False
+        self.columns: list[list[Any]] = [[None] * len(opened) for _ in range(4 * len(kinds))]
+
+    def read(self, now: float, reasons: Reasons, *, still: bool) -> None:
+        """Brings `columns` up to date; `still` says that no total has moved. Files whose averages are 0 and stay so are
+        not read then; those that say what they said are not parsed."""
+        if still and now < self._until and now > self._settled + _SETTLED_S:
+            return
+        if now >= self._until:
+            self._until = now + _AGAIN_S
+        _, texts = self._batch.read()
+        if texts == self._texts:
+            return
+        self._texts = texts
+        self._settled = now if all(map(_is_calm, texts)) else math.inf
+        self.missing = None in texts
+        count = len(self.columns[0])
+        if len(texts) == count:
+            parse = functools.partial(parse_pressures, names=[_KINDS[kind].encode() for kind in self._kinds])
+            if (lines := all_of(parse, texts)) is not None:
+                self.columns = [column for line in lines for column in line]
+                return
+        rows: list[Lines] = [(None, None)] * count
+        for place, text in zip(self._places, texts, strict=True):
+            rows[place] = lines_of = _parse(text, reasons)
+            if text is not None and lines_of == (None, None):
+                self._texts = None  # what can't be read or parsed is told each time
+        turned = zip(*(_values(rows, self._kinds, place) for place in range(count)), strict=True)
+        self.columns = [list(column) for column in turned]
 
 
 class _Plan:
     """The pressure files of every VM's cgroup."""
 
-    __slots__ = ("_files", "_inventory", "_last")
+    __slots__ = ("_above", "_alone", "_files", "_members", "_resources")
 
     def __init__(self) -> None:
-        self._inventory: Inventory | None = None
+        self._members: Members | None = None
         self._files: dict[str, tuple[Process, str | None, list[File | None]]] = {}
-        self._last: dict[str, tuple[list[bytes | None], Values]] = {}
+        self._above: dict[str, _Above] = {}
+        self._alone = True
+        self._resources: list[_Resource] = []
 
-    def adopt(self, inventory: Inventory) -> None:
-        """Forgets the VMs that left."""
-        if inventory is not self._inventory:
-            self._inventory = inventory
-            uuids = {vm.uuid for vm in inventory.vms}
-            self._files = {uuid: entry for uuid, entry in self._files.items() if uuid in uuids}
-            self._last = {uuid: entry for uuid, entry in self._last.items() if uuid in uuids}
+    def vms(self, members: Members, files: Files, reasons: Reasons) -> Table:
+        """A row for each VM that is still there."""
+        if members is not self._members:
+            self._adopt(members, files)
+        now = files.clock()
+        for above in self._above.values():
+            above.read(files)
+        columns: dict[str, Any] = {"gen": members.gens}
+        for position, (resource, names) in enumerate(zip(self._resources, _COLUMNS, strict=True)):
+            # the first files are read each time: they tell of a VM that left
+            may = position > 0 and not self._alone and not self._resources[0].missing
+            still = may and all(above.still[position] for above in self._above.values())
+            resource.read(now, reasons, still=still)
+            columns.update(zip(names, resource.columns, strict=True))
+        left = self._left(members, columns)
+        if not left:
+            return Table(members.ids, columns)
+        kept = [place for place in range(len(members.ids)) if place not in left]
+        return Table(
+            [members.ids[place] for place in kept],
+            {name: [column[place] for place in kept] for name, column in columns.items()},
+        )
 
-    def files(self, vm: VM, process: Process, files: Files) -> list[File | None]:
-        """By RESOURCES; none for a VM in no cgroup of its own."""
-        entry = self._files.get(vm.uuid)
-        if entry is None or entry[0] is not process or entry[1] != vm.cgroup:
-            where = hierarchies(files)
-            paths = [where.pressure(vm.cgroup, file) for _, file in RESOURCES] if vm.cgroup is not None else []
-            # irq is missing before 6.1, and all of them in v1
-            there = [path is not None and os.access(path, os.F_OK) for path in paths]
-            opened = [process.file(path) if path and yes else None for path, yes in zip(paths, there, strict=True)]
-            entry = self._files[vm.uuid] = (process, vm.cgroup, opened)
-        return entry[2]
+    def _left(self, members: Members, columns: Mapping[str, list[Any]]) -> set[int]:
+        """The places of VMs whose process ended; of one that has any pressure it has not."""
+        if None not in columns[_COLUMNS[0][0]]:
+            return set()
+        return {
+            place
+            for place, (_, process) in enumerate(members.pairs)
+            if process is not None and all(columns[name][place] is None for name in _NAMES) and process.ended()
+        }
 
-    def values(self, vm: VM, process: Process, files: Files, reasons: Reasons) -> Values:
-        """What they say. The files of a VM that nothing holds up do not change: they are not parsed again."""
-        texts = [_read(file, reasons) for file in self.files(vm, process, files)]
-        last = self._last.get(vm.uuid)
-        if last is not None and last[0] == texts:
-            return last[1]
-        lines = [_parse(text, reasons) for text in texts]
-        values = _values(lines)
-        if all(text is None or any(found) for text, found in zip(texts, lines, strict=True)):
-            self._last[vm.uuid] = texts, values  # what can't be parsed is told each time
-        return values
+    def _adopt(self, members: Members, files: Files) -> None:
+        """Other VMs, or other processes of theirs."""
+        self._members = members
+        where = hierarchies(files)
+        held: set[str] = set()
+        opened: list[list[File | None]] = []
+        known, self._files = self._files, {}
+        for vm, process in members.pairs:
+            if process is None:
+                opened.append([None] * len(RESOURCES))
+                continue
+            entry = known.get(vm.uuid)
+            if entry is None or entry[0] is not process or entry[1] != vm.cgroup:
+                entry = process, vm.cgroup, _opened(vm, process, files)
+            self._files[vm.uuid] = entry
+            opened.append(entry[2])
+            if vm.cgroup is not None:
+                held.add(os.path.dirname(vm.cgroup))
+        self._alone = len(held) * _WORTH > len(opened)
+        if self._alone:
+            held.clear()
+        for parent in self._above.keys() - held:
+            self._above.pop(parent).close(files)
+        for parent in held - self._above.keys():
+            self._above[parent] = _Above(_there(where, parent))
+        columns = zip(*opened, strict=True) if opened else [()] * len(RESOURCES)
+        self._resources = [_Resource(kinds, list(column), files) for kinds, column in zip(_LINES, columns, strict=True)]
+
+
+def _opened(vm: VM, process: Process, files: Files) -> list[File | None]:
+    """By RESOURCES; none for a VM in no cgroup of its own."""
+    paths = [None] * len(RESOURCES) if vm.cgroup is None else _there(hierarchies(files), vm.cgroup)
+    return [None if path is None else process.file(path) for path in paths]
+
+
+def _there(where: Hierarchies, cgroup: str) -> list[str | None]:
+    """The pressure files of a cgroup, by RESOURCES: irq is missing before 6.1, and all of them in v1."""
+    paths = (where.pressure(cgroup, file) for _, file in RESOURCES)
+    return [path if path is not None and os.access(path, os.F_OK) else None for path in paths]
 
 
 __all__ = ["FAMILY", "sample"]

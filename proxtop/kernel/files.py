@@ -195,6 +195,7 @@ class Process:
             os.close(self.fd)
             self.fd = -1
             self._reader.kept -= 1
+            self._reader.closings += 1
 
 
 class Files:
@@ -203,7 +204,7 @@ class Files:
     `here` says that PROCFS is this machine's, `local` that it is this PID namespace's own too. `sysfs` is None where
     the SYSFS given is this machine's but PROCFS is another's: what it would say is of the wrong host. `node` is the
     host's name as given, else as PROCFS has it; `named` says that it was given. `clock` tells monotonic seconds. `kept`
-    counts the descriptors that are open, `closings` the files that were closed so far.
+    counts the descriptors that are open, `closings` those that were closed so far.
     One for each OS process: what is open must not be shared across a fork.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from proxtop.kernel.errors import ParseError
 
 FIELDS = ("rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes")
@@ -19,3 +21,15 @@ def parse_io(text: bytes) -> list[int | None]:
     except ValueError:
         raise ParseError("/proc/PID/io", text) from None
     return [values.get(key) for key in _KEYS]
+
+
+def parse_ios(texts: Sequence[bytes]) -> list[list[int]] | None:
+    """The same of many processes, a list of each field; None where one of them is not as it should be."""
+    fields = b"".join(texts).split()
+    width = 2 * len(_KEYS)
+    if len(fields) != width * len(texts) or fields[0::2] != _KEYS * len(texts):
+        return None
+    try:
+        return [list(map(int, fields[place::width])) for place in range(1, width, 2)]
+    except ValueError:
+        return None

@@ -6,11 +6,14 @@ the last one is the state, field 3. A collector asks for the few fields that it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxtop.kernel.errors import ParseError
 
 _WHAT = "/proc/PID/stat"
+_FIELDS = 22
+"""At least so many fields follow the name where the memory's are among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,18 @@ def parse_memory(text: bytes) -> tuple[int, int, int, int, int, int]:
         return int(fields[7]), int(fields[8]), int(fields[9]), int(fields[10]), int(fields[20]), int(fields[21])
     except (IndexError, ValueError):
         raise ParseError(_WHAT, text) from None
+
+
+def parse_memories(texts: Sequence[bytes]) -> list[list[int]] | None:
+    """The same of many processes, a list of each of the six; None where one of them is not as it should be."""
+    fields = b" ".join([text[text.rfind(b")") + 1 :] for text in texts]).split()
+    width = len(fields) // len(texts) if texts else _FIELDS
+    if width < _FIELDS or len(fields) != width * len(texts) or not all(map(bytes.isalpha, fields[0::width])):
+        return None  # the state, field 3, is the only one that is a letter
+    try:
+        return [list(map(int, fields[place::width])) for place in (7, 8, 9, 10, 20, 21)]
+    except ValueError:
+        return None
 
 
 def parse_last_cpu(text: bytes) -> int:

@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxtop.kernel.errors import ParseError
+
+_WORDS = 9
+"""Of a line: its name, then a key and a value four times."""
+
+_KEYS = ((1, b"avg10"), (3, b"avg60"), (5, b"avg300"), (7, b"total"))
+_VALUES: tuple[tuple[int, type], ...] = ((2, float), (4, float), (6, float), (8, int))
 
 
 class Pressure(NamedTuple):
@@ -33,6 +40,25 @@ def parse_pressure(text: bytes) -> tuple[Pressure | None, Pressure | None]:
     if some is None and full is None:
         raise ParseError("*.pressure", text)
     return some, full
+
+
+def parse_pressures(texts: Sequence[bytes], names: Sequence[bytes]) -> list[list[list[Any]]] | None:
+    """Many files, each with exactly the lines of these names: for each line a list of each of Pressure's values. None
+    where one of them is not so."""
+    words = b"".join(texts).replace(b"=", b" ").split()
+    count, width = len(texts), _WORDS * len(names)
+    if len(words) != width * count or words[::_WORDS] != [*names] * count:
+        return None
+    if any(words[place::_WORDS] != [key] * (len(names) * count) for place, key in _KEYS):
+        return None
+    try:
+        lines = [
+            [list(map(kind, words[start + place :: width])) for place, kind in _VALUES]
+            for start in range(0, width, _WORDS)
+        ]
+    except ValueError:
+        return None
+    return lines if all(isfinite(sum(column)) for line in lines for column in line) else None
 
 
 @lru_cache(maxsize=256)
