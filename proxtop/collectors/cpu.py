@@ -5,11 +5,23 @@ Steal is the run-queue wait of a vCPU's thread (schedstat): what KVM itself repo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from proxtop.catalog.cpu import FAMILY
-from proxtop.collectors.base import NO_PROCFS, Reasons, Row, host_table, picked, processes, table, taken, times, unseen
+from proxtop.collectors.base import (
+    NO_PROCFS,
+    Members,
+    Reasons,
+    Row,
+    host_table,
+    picked,
+    processes,
+    table,
+    taken,
+    times,
+    unseen,
+)
 from proxtop.collectors.frequency import Frequencies
 from proxtop.collectors.threads import Crew, Plan, Times
 from proxtop.collectors.throttle import Throttles
@@ -25,7 +37,8 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     """Counters of the host, the VMs, their vCPUs and their other threads; a VM that left meanwhile has no row."""
     reasons = Reasons(FAMILY.name)
     plan = files.memory(Plan)
-    crew = plan.crew(files, processes(inventory, files, reasons).pairs)
+    members = processes(inventory, files, reasons)
+    crew = plan.crew(files, members.pairs)
     clocks, times = crew.read(reasons)
     ended = _ended(crew, times)
     if times.gone:
@@ -34,7 +47,7 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     vcpus, threads = _vcpus(crew, times, out), _threads(crew, times, out)
     tables = {
         "host": _host(inventory, files, reasons),
-        "vm": _vms(crew, clocks, ended, files, reasons),
+        "vm": _vms(crew, members, clocks, ended, files, reasons),
         "vcpu": _remote_vcpus(inventory, source, reasons) if inventory.remote and not vcpus.ids else vcpus,
         "thread": threads,
     }
@@ -55,9 +68,18 @@ def _ended(crew: Crew, times: Times) -> frozenset[int]:
     return frozenset(found)
 
 
-def _vms(crew: Crew, clocks: Iterable[int | None], ended: frozenset[int], files: Files, reasons: Reasons) -> Table:
-    throttles = files.memory(Throttles)
-    throttles.begin(files)
+def _vms(
+    crew: Crew, members: Members, clocks: list[int | None], ended: frozenset[int], files: Files, reasons: Reasons
+) -> Table:
+    throttled = files.memory(Throttles).read(members, files, reasons)
+    if members.whole and not ended and None not in clocks:
+        columns: dict[str, Any] = {
+            "gen": members.gens,
+            "cores": [vm.cores for vm, _ in members.pairs],
+            "process_ns": clocks,
+            "throttled_us": throttled,
+        }
+        return Table(members.ids, columns)
     rows: list[Row] = []
     of_each = iter(clocks)
     for number, (vm, process) in enumerate(crew.members):
@@ -72,7 +94,7 @@ def _vms(crew: Crew, clocks: Iterable[int | None], ended: frozenset[int], files:
                 process_ns = process.ticks_ns()
             except KernelError as error:
                 reasons.add(error)
-        rows.append((vm.uuid, vm.gen, vm.cores, process_ns, throttles.read(vm, process, reasons)))
+        rows.append((vm.uuid, vm.gen, vm.cores, process_ns, throttled[number]))
     return table(("gen", "cores", "process_ns", "throttled_us"), rows)
 
 

@@ -10,12 +10,14 @@ from proxtop.kernel.sys_net import describe, link_speed
 from proxtop.model import Inventory, Value
 
 _AGAIN_S = 30.0
+_LASTING_S = 10.0
+"""After so many seconds all are looked at again, come what may."""
 
 
 class Interfaces:
     """What was read of each interface."""
 
-    __slots__ = ("_asked", "_indexes", "_known", "_names", "_next", "_own", "inventory")
+    __slots__ = ("_asked", "_indexes", "_known", "_lasting", "_names", "_next", "_own", "_until", "inventory")
 
     def __init__(self) -> None:
         self.inventory: Inventory | None = None
@@ -25,6 +27,8 @@ class Interfaces:
         self._next = 0
         self._indexes: dict[str, File] = {}
         self._own = True
+        self._lasting: tuple[list[str], int | None] = [], None
+        self._until = 0.0
 
     def describe(self, files: Files, names: list[str]) -> tuple[list[Value], list[Value]]:
         """(types, speeds in Mbit/s) of these interfaces; None for what is not known."""
@@ -43,6 +47,17 @@ class Interfaces:
         known = [self._known[name] for name in names]
         return [kind for kind, _ in known], [speed for _, speed in known]
 
+    def lasting(self, files: Files, names: list[str]) -> bool:
+        """Whether these, in the kernel's order, are the interfaces of the last call: one that was made anew comes after
+        all that were there before (net/core/dev.c, list_netdevice), so that only the last one has to be looked at."""
+        now = files.clock()
+        last = self.index(files, names[-1]) if names else None
+        if names == self._lasting[0] and last is not None and last == self._lasting[1] and now < self._until:
+            return True
+        self._lasting = names, last
+        self._until = now + _LASTING_S
+        return False
+
     def index(self, files: Files, name: str) -> int | None:
         """The kernel's number of the interface: an interface that was made anew has another."""
         if files.sysfs is None or not self._own:
@@ -60,7 +75,7 @@ class Interfaces:
     def adopt(self, inventory: Inventory, files: Files) -> None:
         """Closes the files of NICs that left the inventory."""
         self.inventory = inventory
-        names = {nic.name for vm in inventory.vms for nic in vm.nics or () if nic.netns is None}
+        names = {nic.name for vm in inventory.vms for nic in vm.nics or () if nic.netns is None} | {*self._names[-1:]}
         for name in self._indexes.keys() - names:
             files.forget(self._indexes.pop(name).path)
 

@@ -25,14 +25,24 @@ _NOWHERE = NetDev([], [[] for _ in RX], [[] for _ in TX])
 
 
 class _Pick(NamedTuple):
-    """A NIC with the place of its tap in a table."""
+    """A NIC with the place of its tap in a table: the host's, or that of the namespace with this PID."""
 
     key: str
     mac: str | None
     swapped: bool
-    table: NetDev
+    netns: int | None
     place: int
     gen: int | None
+
+
+class _Picks:
+    """The NICs that were found last, as long as nothing came, went or was made anew."""
+
+    __slots__ = ("found", "inventory")
+
+    def __init__(self) -> None:
+        self.inventory: Inventory | None = None
+        self.found: list[_Pick] = []
 
 
 def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files) -> Sample:
@@ -44,8 +54,10 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
         tables = {"interface": EMPTY, "nic": _remote_nics(inventory, part, reasons)}
         return Sample(FAMILY.name, tables, 0.0 if part is None else part.refresh, reasons.text)
     host = _host(files, reasons)
-    picks = _picks(inventory, host, files, reasons)
-    return Sample(FAMILY.name, {"interface": _interfaces(host, files), "nic": _nics(picks)}, 0.0, reasons.text)
+    others: dict[int, NetDev] = {}
+    interfaces = _interfaces(host, files)
+    picks = _picks(inventory, host, others, files, reasons)
+    return Sample(FAMILY.name, {"interface": interfaces, "nic": _nics(picks, host, others)}, 0.0, reasons.text)
 
 
 def _host(files: Files, reasons: Reasons) -> NetDev:
@@ -76,25 +88,30 @@ def _interfaces(host: NetDev, files: Files) -> Table:
     return Table(host.names, columns)
 
 
-def _picks(inventory: Inventory, host: NetDev, files: Files, reasons: Reasons) -> list[_Pick]:
-    memory = files.memory(Interfaces)
+def _picks(
+    inventory: Inventory, host: NetDev, others: dict[int, NetDev], files: Files, reasons: Reasons
+) -> list[_Pick]:
+    """Adds to `others` the tables of the namespaces that NICs are in."""
+    memory, last = files.memory(Interfaces), files.memory(_Picks)
+    lasting = memory.lasting(files, host.names)
+    if lasting and last.inventory is inventory:
+        return last.found
     places = {name: place for place, name in enumerate(host.names)}
-    others: dict[int, tuple[NetDev, dict[str, int]]] = {}
+    where: dict[int, dict[str, int]] = {}
     picks = []
     for vm in inventory.vms:
         for nic in vm.nics or ():
-            found, where = host, places
-            if nic.netns is not None:
-                if nic.netns not in others:
-                    found = _namespace(files, nic.netns, reasons)
-                    others[nic.netns] = found, {name: place for place, name in enumerate(found.names)}
-                found, where = others[nic.netns]
-            place = where.get(nic.name)
+            if nic.netns is not None and nic.netns not in others:
+                found = others[nic.netns] = _namespace(files, nic.netns, reasons)
+                where[nic.netns] = {name: place for place, name in enumerate(found.names)}
+            place = (places if nic.netns is None else where[nic.netns]).get(nic.name)
             if place is not None:
                 gen = memory.index(files, nic.name) if nic.netns is None else None
-                picks.append(_Pick(f"{vm.uuid}/{nic.name}", nic.mac, nic.swapped, found, place, gen))
+                picks.append(_Pick(f"{vm.uuid}/{nic.name}", nic.mac, nic.swapped, nic.netns, place, gen))
     if memory.inventory is not inventory:
         memory.adopt(inventory, files)
+    last.inventory = None if others else inventory  # what is in other namespaces is looked for each time
+    last.found = picks
     return picks
 
 
@@ -108,21 +125,32 @@ def _namespace(files: Files, pid: int, reasons: Reasons) -> NetDev:
         return _NOWHERE
 
 
-def _nics(picks: list[_Pick]) -> Table:
+def _nics(picks: list[_Pick], host: NetDev, others: Mapping[int, NetDev]) -> Table:
     """The VM receives what its tap transmits. What a tap can't know of the other direction's line (frame errors and
     multicast received; collisions and carrier losses sent) is unknown."""
     columns: Columns = {"gen": [pick.gen for pick in picks], "mac": [pick.mac for pick in picks]}
+    if not others and all(pick.swapped for pick in picks):  # as on nearly every host
+        places = [pick.place for pick in picks]
+        for fields, opposite in ((_RECEIVED, host.tx), (_SENT, host.rx)):
+            for _, other, name in fields:
+                column = None if other is None else opposite[other]
+                columns[name] = [None if column is None else column[place] for place in places]
+        return Table([pick.key for pick in picks], columns)
+    tables = [host if pick.netns is None else others[pick.netns] for pick in picks]
+    both = list(zip(picks, tables, strict=True))
     for position, other, name in _RECEIVED:
-        columns[name] = [
-            table.rx[position][place] if not swapped else None if other is None else table.tx[other][place]
-            for _, _, swapped, table, place, _ in picks
-        ]
+        columns[name] = [_counter(pick, table.rx, table.tx, position, other) for pick, table in both]
     for position, other, name in _SENT:
-        columns[name] = [
-            table.tx[position][place] if not swapped else None if other is None else table.rx[other][place]
-            for _, _, swapped, table, place, _ in picks
-        ]
+        columns[name] = [_counter(pick, table.tx, table.rx, position, other) for pick, table in both]
     return Table([pick.key for pick in picks], columns)
+
+
+def _counter(
+    pick: _Pick, same: list[list[int]], opposite: list[list[int]], position: int, other: int | None
+) -> int | None:
+    if not pick.swapped:
+        return same[position][pick.place]
+    return None if other is None else opposite[other][pick.place]
 
 
 def _remote_nics(inventory: Inventory, part: Statistics | None, reasons: Reasons) -> Table:

@@ -149,7 +149,7 @@ class Plan:
 
     def crew(self, files: Files, members: Members) -> Crew:
         """Who is to be read now."""
-        if self._crew is None or self._crew.members != members:
+        if self._crew is None or (self._crew.members is not members and self._crew.members != members):
             listed = {f"{vm.uuid}/{thread.tid}" for vm, _ in members for thread in vm.threads}
             self._ended &= listed
             self._crew = Crew(files, members, self._ended)

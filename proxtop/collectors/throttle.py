@@ -6,7 +6,7 @@ every pass; the others of each VM are looked at again every 32nd, by turns.
 
 from __future__ import annotations
 
-from proxtop.collectors.base import Reasons, hierarchies
+from proxtop.collectors.base import Members, Reasons, hierarchies
 from proxtop.kernel.cgroup import Hierarchies
 from proxtop.kernel.cpu_stat import parse_cpu_stat
 from proxtop.kernel.errors import KernelError
@@ -19,42 +19,78 @@ _TURNS = 32
 class Throttles:
     """For each process the files that tell of a limit."""
 
-    __slots__ = ("_files", "_limited", "_pass", "_where")
+    __slots__ = ("_files", "_limited", "_members", "_pass", "_turns", "_where")
 
     def __init__(self) -> None:
         self._pass = 0
-        self._limited: dict[str, tuple[Process, list[str]]] = {}
+        self._members: Members | None = None
+        self._files: dict[str, tuple[Process, list[str]]] = {}
+        self._limited: set[int] = set()
+        self._turns: list[list[int]] = [[] for _ in range(_TURNS)]
+        self._where = Hierarchies()
 
-    def begin(self, files: Files) -> None:
-        """Starts a pass."""
+    def read(self, members: Members, files: Files, reasons: Reasons) -> list[int | None]:
+        """µs of each VM, summed over the CPUs of the host; None without a limit, and for a VM in the root cgroup."""
         self._pass += 1
-        self._files = files
-        self._where: Hierarchies = hierarchies(files)
-        if self._pass % _TURNS == 0:
-            self._limited = {uuid: entry for uuid, entry in self._limited.items() if not entry[0].gone}
+        if members is not self._members:
+            self._adopt(members, files, reasons)
+        for place in self._turns[self._pass % _TURNS]:
+            self._look(place, files, reasons)
+        result: list[int | None] = [None] * len(members.pairs)
+        for place in self._limited:
+            vm, process = members.pairs[place]
+            assert process is not None
+            result[place] = _sum(process, self._files[vm.uuid][1], reasons)
+        return result
 
-    def read(self, vm: VM, process: Process, reasons: Reasons) -> int | None:
-        """µs, summed over the CPUs of the host; None without a limit, and for a VM in the root cgroup."""
-        if vm.cgroup is None:
-            return None
-        entry = self._limited.get(vm.uuid)
+    def _adopt(self, members: Members, files: Files, reasons: Reasons) -> None:
+        """Other VMs, or other processes of theirs: those that are new are looked at now."""
+        self._members = members
+        self._where = hierarchies(files)
+        self._limited.clear()
+        self._turns = [[] for _ in range(_TURNS)]
+        known, self._files = self._files, {}
+        for place, (vm, process) in enumerate(members.pairs):
+            if process is None or vm.cgroup is None:
+                continue
+            self._turns[process.pid % _TURNS].append(place)
+            entry = known.get(vm.uuid)
+            if entry is None or entry[0] is not process:
+                self._look(place, files, reasons)
+            else:
+                self._keep(place, vm, entry)
+
+    def _look(self, place: int, files: Files, reasons: Reasons) -> None:
+        """Searches for the files of that VM that tell of a limit."""
+        assert self._members is not None
+        vm, process = self._members.pairs[place]
+        assert process is not None and vm.cgroup is not None
+        numbers = [number for number, _ in vm.vcpus]
+        found = []
         try:
-            if entry is None or entry[0] is not process or (process.pid + self._pass) % _TURNS == 0:
-                entry = self._limited[vm.uuid] = (process, self._search(vm, vm.cgroup))
-            found = [
-                us
-                for path in entry[1]
-                if (text := process.read(path)) is not None and (us := parse_cpu_stat(text)) is not None
-            ]
+            for path in self._where.cpu_stats(vm.cgroup, numbers):
+                if (text := files.once(path)) is not None and parse_cpu_stat(text) is not None:
+                    found.append(path)
         except KernelError as error:
             reasons.add(error)
-            return None
-        return sum(found) if found else None
+        self._keep(place, vm, (process, found))
 
-    def _search(self, vm: VM, cgroup: str) -> list[str]:
-        numbers = [number for number, _ in vm.vcpus]
-        return [
-            path
-            for path in self._where.cpu_stats(cgroup, numbers)
-            if (text := self._files.once(path)) is not None and parse_cpu_stat(text) is not None
+    def _keep(self, place: int, vm: VM, entry: tuple[Process, list[str]]) -> None:
+        self._files[vm.uuid] = entry
+        if entry[1]:
+            self._limited.add(place)
+        else:
+            self._limited.discard(place)
+
+
+def _sum(process: Process, paths: list[str], reasons: Reasons) -> int | None:
+    try:
+        found = [
+            us
+            for path in paths
+            if (text := process.read(path)) is not None and (us := parse_cpu_stat(text)) is not None
         ]
+    except KernelError as error:
+        reasons.add(error)
+        return None
+    return sum(found) if found else None

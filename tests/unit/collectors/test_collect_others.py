@@ -213,9 +213,30 @@ def test_a_taps_directions_are_swapped_and_a_macvtaps_are_not(small: Host, inven
 
 
 def test_an_interface_made_anew_has_another_gen(small: Host, inventory: Inventory) -> None:
-    net.sample(inventory, {}, small.files)
+    before = net.sample(inventory, {}, small.files).tables["nic"]
+    assert rows(before, "gen")[f"{WEB}/tap101i0"] == (7,)
     (small.sys / "class/net/tap101i0/ifindex").write_text("70\n")
+    path = small.proc / "1/net/dev"
+    lines = path.read_text().splitlines(keepends=True)
+    (made_anew,) = (line for line in lines if "tap101i0" in line)
+    lines.remove(made_anew)
+    path.write_text("".join([*lines, made_anew]))  # where the kernel puts what comes new
     assert rows(net.sample(inventory, {}, small.files).tables["nic"], "gen")[f"{WEB}/tap101i0"] == (70,)
+
+
+def test_the_last_interface_made_anew_has_another_gen_though_it_stays_the_last(
+    small: Host, inventory: Inventory
+) -> None:
+    net.sample(inventory, {}, small.files)
+    (small.sys / "class/net/macvtap0/ifindex").write_text("90\n")
+    assert rows(net.sample(inventory, {}, small.files).tables["nic"], "gen")[f"{DB}/macvtap0"] == (90,)
+
+
+def test_counters_of_nics_are_read_each_time(small: Host, inventory: Inventory) -> None:
+    net.sample(inventory, {}, small.files)
+    path = small.proc / "1/net/dev"
+    path.write_text(path.read_text().replace(" 111 ", " 333 "))
+    assert rows(net.sample(inventory, {}, small.files).tables["nic"], "tx_bytes")[f"{WEB}/tap101i0"] == (333,)
 
 
 def test_a_tap_in_another_network_namespace_is_read_there(small: Host) -> None:
