@@ -1,7 +1,12 @@
 # Everything a person needs; `make help` lists it. Debian 12 with nothing but make installed will do.
 
 VENV := .venv
-PYTHON ?= python3
+# The system's own interpreter where it is new enough: it is optimised, which one that a user built seldom is, it is what
+# packages run, and other users may execute it.
+ifndef PYTHON
+PYTHON := $(or $(firstword $(foreach p,/usr/bin/python3 python3,$(shell \
+	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $(p)))),python3)
+endif
 BIN := $(VENV)/bin
 PYTEST := PATH="$(CURDIR)/.lab/bin:$$PATH" $(BIN)/python -m pytest
 
@@ -24,9 +29,7 @@ sysconfdir ?= /etc
 appdir ?= $(prefix)/lib/proxtop
 unitdir ?= $(if $(filter /usr,$(prefix)),/usr/lib,$(sysconfdir))/systemd/system
 packages ?= dist
-# The system's own interpreter: one that a user brought need not be readable for others.
-PLACES := PYTHON="$(if $(filter python3,$(PYTHON)),$(firstword $(wildcard /usr/bin/python3) python3),$(PYTHON))" \
-	prefix="$(prefix)" sysconfdir="$(sysconfdir)" appdir="$(appdir)" unitdir="$(unitdir)"
+PLACES := PYTHON="$(PYTHON)" prefix="$(prefix)" sysconfdir="$(sysconfdir)" appdir="$(appdir)" unitdir="$(unitdir)"
 
 export PYTHON
 
