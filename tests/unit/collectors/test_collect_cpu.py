@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,11 +168,19 @@ def test_a_remote_hosts_vcpus_are_the_connectors_with_their_own_time(remote: Inv
     files.close()
 
 
+def _until_asleep(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while any(b") S " not in (task / "stat").read_bytes() for task in Path(f"/proc/{pid}/task").iterdir()):
+        assert time.monotonic() < deadline, "its threads run and run"
+        time.sleep(0.01)
+
+
 def test_real_threads_of_a_real_process() -> None:
     files = Files()
     with subprocess.Popen([sys.executable, "-c", THREADS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         first, second = map(int, child.stdout.readline().split())
+        _until_asleep(child.pid)  # the process' clock is read before its threads': none may run meanwhile
         start = parse_start(Path(f"/proc/{child.pid}/stat").read_bytes())
         main = Thread(child.pid, "emulator", child.pid)
         vm = VM(WEB, "web", child.pid, start, vcpus=((0, first), (1, second)), threads=(main,))
