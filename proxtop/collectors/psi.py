@@ -7,7 +7,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from errno import EOPNOTSUPP
 from typing import Any
 
@@ -35,6 +35,9 @@ _COLUMNS = tuple(
 _NAMES = (*AVERAGES, *TOTALS)
 _NOTHING = (None,) * 4
 _CALM = b" avg10=0.00 avg60=0.00 avg300=0.00 "
+_FEW = 4
+"""Fewer than one in so many texts that are new are parsed one by one, more all at once."""
+
 _WORTH = 4
 """Where there are so many VMs for each cgroup that holds some, that one's files are worth reading too."""
 
@@ -56,7 +59,7 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     if seen:
         for (_, file), kinds, names in zip(RESOURCES, _LINES, _COLUMNS, strict=True):
             lines = _parse(_outcome(files.file(f"{files.procfs}/pressure/{file}")), reasons)
-            host.update(zip(names, _values([lines], kinds, 0), strict=True))
+            host.update(zip(names, _values(lines, kinds), strict=True))
         seen = any(value is not None for value in host.values())
         if not seen:
             reasons.add(_OFF)
@@ -87,9 +90,9 @@ def _parse(outcome: Outcome, reasons: Reasons) -> Lines:
     return None, None
 
 
-def _values(rows: list[Lines], kinds: list[int], place: int) -> list[Any]:
-    """The values of these lines in one row."""
-    return [value for kind in kinds for value in rows[place][kind] or _NOTHING]
+def _values(lines: Lines, kinds: list[int]) -> list[Any]:
+    """The values of the lines that count, in one row."""
+    return [value for kind in kinds for value in lines[kind] or _NOTHING]
 
 
 def _is_calm(text: Outcome) -> bool:
@@ -147,24 +150,35 @@ class _Resource:
         if now >= self._until:
             self._until = now + _AGAIN_S
         _, texts = self._batch.read()
-        if texts == self._texts:
+        before = self._texts
+        if texts == before:
             return
-        self._texts = texts
         self._settled = now if all(map(_is_calm, texts)) else math.inf
+        self._texts = texts
         self.missing = None in texts
-        count = len(self.columns[0])
-        if len(texts) == count:
+        if before is not None:
+            news = [place for place, (text, old) in enumerate(zip(texts, before, strict=True)) if text != old]
+            if _FEW * len(news) < len(texts):
+                self._parse(texts, news, [list(column) for column in self.columns], reasons)
+                return
+        if len(texts) == len(self.columns[0]):
             parse = functools.partial(parse_pressures, names=[_KINDS[kind].encode() for kind in self._kinds])
             if (lines := all_of(parse, texts)) is not None:
                 self.columns = [column for line in lines for column in line]
                 return
-        rows: list[Lines] = [(None, None)] * count
-        for place, text in zip(self._places, texts, strict=True):
-            rows[place] = lines_of = _parse(text, reasons)
-            if text is not None and lines_of == (None, None):
+        empty: list[list[Any]] = [[None] * len(column) for column in self.columns]
+        self._parse(texts, range(len(texts)), empty, reasons)
+
+    def _parse(self, texts: list[Outcome], news: Sequence[int], columns: list[list[Any]], reasons: Reasons) -> None:
+        """Puts what the files at these places say into the columns, which are those of now then."""
+        self.columns = columns
+        for place in news:
+            text, row = texts[place], self._places[place]
+            lines = _parse(text, reasons)
+            if text is not None and lines == (None, None):
                 self._texts = None  # what can't be read or parsed is told each time
-        turned = zip(*(_values(rows, self._kinds, place) for place in range(count)), strict=True)
-        self.columns = [list(column) for column in turned]
+            for column, value in zip(columns, _values(lines, self._kinds), strict=True):
+                column[row] = value
 
 
 class _Plan:
@@ -206,10 +220,11 @@ class _Plan:
         """The places of VMs whose process ended; of one that has any pressure it has not."""
         if None not in columns[_COLUMNS[0][0]]:
             return set()
+        first = zip(*(columns[names[0]] for names in _COLUMNS), strict=True)
         return {
             place
-            for place, (_, process) in enumerate(members.pairs)
-            if process is not None and all(columns[name][place] is None for name in _NAMES) and process.ended()
+            for place, (known, (_, process)) in enumerate(zip(first, members.pairs, strict=True))
+            if known.count(None) == len(known) and process is not None and process.ended()
         }
 
     def _adopt(self, members: Members, files: Files) -> None:
