@@ -43,7 +43,8 @@ _COUNTERS = (
 @dataclass(frozen=True, slots=True)
 class Target:
     """A VM to ask: `gen` tells its process from the next one's, `disks` are the names of its disks, `balloon` the path
-    of its balloon device in QEMU's object tree. `locked`: an operation has it. `asleep`: its process is stopped."""
+    of its balloon device in QEMU's object tree. `locked`: an operation has it. `stopped` finds out whether its process
+    answers nobody."""
 
     uuid: str
     gen: int
@@ -51,7 +52,7 @@ class Target:
     disks: tuple[str, ...]
     balloon: str | None = None
     locked: bool = False
-    asleep: bool = False
+    stopped: Callable[[], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -119,9 +120,11 @@ class Monitors:
 
     def _is_due(self, target: Target, now: float, prime: bool) -> bool:
         known = self._known[target.uuid]
-        if target.asleep or (target.locked and now - known.last < _LOCKED_S):
+        if target.locked and now - known.last < _LOCKED_S:
             return False
-        return prime or now >= known.due - _SLACK * self._interval
+        return (prime or now >= known.due - _SLACK * self._interval) and not (
+            target.stopped is not None and target.stopped()
+        )
 
     def _session(self, target: Target, prime: bool) -> Session:
         """Balloon last: it is an error without a driver in the guest."""

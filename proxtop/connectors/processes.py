@@ -50,6 +50,10 @@ class Qemu:
             return None
         return None if text is None else _state(text)
 
+    def stopped(self) -> bool:
+        """Whether it answers nobody: a signal or a debugger has stopped it."""
+        return self.state() in STOPPED
+
 
 class Processes:
     """`found` has the QEMU processes by PID. A PID's inode number in the listing tells it from the next one's. `told`

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from proxtop.connectors.base import ConnectorError, Settings, joined
 from proxtop.connectors.bounded import Bounded, Late
 from proxtop.connectors.monitors import Monitors, Target
-from proxtop.connectors.processes import STOPPED, Processes, Qemu
+from proxtop.connectors.processes import Processes, Qemu
 from proxtop.connectors.pve_config import PveConfig, parse_config
 from proxtop.connectors.qemu import nics as line_nics
 from proxtop.connectors.waiting import readable
@@ -100,7 +100,7 @@ class ProxmoxConnector:
                 disks=tuple(disk.name for disk in guest.domain.disks),
                 balloon=_balloon(guest.qemu.line),
                 locked=guest.config is not None and guest.config.lock is not None,
-                asleep=guest.qemu.state() in STOPPED,
+                stopped=guest.qemu.stopped,
             )
             for vmid, guest in self._guests.items()
         ]

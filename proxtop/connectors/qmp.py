@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import selectors
+import select
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +29,8 @@ PROMPT_S = 0.005
 _MOST_BYTES = 8 << 20
 _CHUNK = 1 << 14
 _ADDRESS_MOST = 107
+_CAPABILITIES = b'{"execute":"qmp_capabilities","id":-1}\n'
+_GREETING = b'{"QMP": {'
 _CLOSED = "QEMU closed the monitor"
 
 Reply = Any
@@ -94,8 +96,9 @@ class _Talk:
         self._looked = 0
         self._total = 0
 
-    def connect(self) -> None:
-        """EAGAIN here means that the queue of the monitor is full: somebody has it."""
+    def begin(self) -> None:
+        """Connects and writes the whole batch, far smaller than a socket's buffer: a monitor reads it once it has
+        greeted. EAGAIN means that the queue of the monitor is full: somebody has it."""
         path = self.session.path
         if len(os.fsencode(path)) > _ADDRESS_MOST:
             raise _Failed("its path is too long for a socket")
@@ -104,6 +107,14 @@ class _Talk:
         except OSError as error:
             self.session.busy = error.errno == errno.EAGAIN
             raise _Failed("somebody else has the monitor" if self.session.busy else _text(error)) from None
+        batch = _CAPABILITIES
+        batch += b"".join([query.encoded(number) for number, query in enumerate(self.session.queries)])
+        try:
+            sent = self.socket.send(batch)
+        except OSError as error:
+            raise _Failed(_text(error)) from None
+        if sent != len(batch):
+            raise _Failed("the monitor takes no more")
 
     def read(self) -> bool:
         """Takes what came; True when all replies are there."""
@@ -129,6 +140,9 @@ class _Talk:
         return self._waits == 0
 
     def _take(self, line: bytes) -> None:
+        if not self._greeted and line.startswith(_GREETING):
+            self._greeted = True
+            return
         try:
             message = json.loads(line)
         except (ValueError, RecursionError):
@@ -139,20 +153,8 @@ class _Talk:
             if "QMP" not in message:
                 raise _Failed("what answers speaks no QMP")
             self._greeted = True
-            self._send()
         elif "event" not in message:
             self._answered(message)
-
-    def _send(self) -> None:
-        """The whole batch at once: it is far smaller than a socket's buffer."""
-        batch = b'{"execute":"qmp_capabilities","id":-1}\n'
-        batch += b"".join(query.encoded(number) for number, query in enumerate(self.session.queries))
-        try:
-            sent = self.socket.send(batch)
-        except OSError as error:
-            raise _Failed(_text(error)) from None
-        if sent != len(batch):
-            raise _Failed("the monitor takes no more")
 
     def _answered(self, message: dict[str, Reply]) -> None:
         number = message.get("id")
@@ -184,44 +186,42 @@ def run(
     `until` (those are not in the answer). Each tells how it went in its own fields; nothing is raised."""
     waiting = list(reversed(list(sessions)))
     done: list[Session] = []
-    running: dict[_Talk, float] = {}
-    with selectors.DefaultSelector() as selector:
+    running: dict[int, tuple[_Talk, float]] = {}
+    with select.epoll() as ready:
 
         def end(talk: _Talk, failure: str | None) -> None:
-            if talk in running:
-                del running[talk]
-                selector.unregister(talk.socket)
-            talk.socket.close()
+            running.pop(talk.socket.fileno(), None)
+            talk.socket.close()  # which takes it out of `ready` as well
             talk.session.failure = failure
             talk.session.ended = clock()
             done.append(talk.session)
 
         while waiting or running:
             now = clock()
-            prompt = sum(now - talk.session.begun < PROMPT_S for talk in running)
+            prompt = sum(now - talk.session.begun < PROMPT_S for talk, _ in running.values())
             while waiting and prompt < PROMPT and len(running) < concurrent and now + timeout <= until:
                 talk = _Talk(waiting.pop())
                 talk.session.begun = clock()
                 try:
-                    talk.connect()
+                    talk.begin()
                 except _Failed as failed:
                     end(talk, str(failed))
                     continue
-                running[talk] = now + timeout
+                running[talk.socket.fileno()] = talk, now + timeout
                 prompt += 1
-                selector.register(talk.socket, selectors.EVENT_READ, talk)
+                ready.register(talk.socket, select.EPOLLIN)
             if not running:
                 break
-            patience = min(running.values()) - now
-            for key, _ in selector.select(max(0.0, min(patience, PROMPT_S) if waiting else patience)):
-                talk = key.data
+            patience = min(limit for _, limit in running.values()) - now
+            for descriptor, _ in ready.poll(max(0.0, min(patience, PROMPT_S) if waiting else patience)):
+                talk, _ = running[descriptor]
                 try:
                     if talk.read():
                         end(talk, None)
                 except _Failed as failed:
                     end(talk, str(failed))
             now = clock()
-            for talk in [talk for talk, limit in running.items() if limit <= now]:
+            for talk, _ in [entry for entry in running.values() if entry[1] <= now]:
                 talk.session.busy = True
                 end(talk, f"no answer within {timeout:g} s")
     return done

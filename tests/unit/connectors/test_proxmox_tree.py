@@ -211,7 +211,7 @@ def asked(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
 
 
 def target(uuid: str, *, locked: bool = False, asleep: bool = False, gen: int = 1) -> Target:
-    return Target(uuid, gen, uuid, ("scsi0",), "/machine/peripheral/balloon0", locked, asleep)
+    return Target(uuid, gen, uuid, ("scsi0",), "/machine/peripheral/balloon0", locked, lambda: asleep)
 
 
 def test_no_monitor_is_asked_more_often_than_every_two_seconds(clock: Clock, asked: FakeRun) -> None:
