@@ -55,9 +55,10 @@ class Connector(Protocol):
     def discover(self) -> Domains:
         """All running VMs: the very same object as before where nothing changed."""
 
-    def statistics(self, *, prime: bool = False) -> list[Statistics]:
-        """Every part that this connector reads, whole: what was due now is new, other rows are those read before, each
-        with its own time `at`. A row that is older than two refreshes is left out. `prime`: all parts at once."""
+    def statistics(self, *, prime: bool = False) -> Iterable[Statistics]:
+        """Every part that this connector reads, whole, each as it comes: to be gone through. What was due now is new,
+        other rows are those read before, each with its own time `at`. A row that is older than two refreshes is left
+        out. `prime`: all parts at once."""
 
     def wait(self, timeout: float, wake: int) -> bool:
         """Blocks until VMs came, went or changed (True), or descriptor `wake` is readable or the time over (False)."""

@@ -71,6 +71,10 @@ class Bounded:
 
     def call(self, function: Callable[[], T], timeout: float) -> T:
         """What the function returns or raises; Late after so many seconds, or at once when too many calls hang."""
+        return self.end(self.begin(function), timeout)
+
+    def begin(self, function: Callable[[], T]) -> Pending[T]:
+        """Has the call made, to be ended before the next one is begun; Late when too many calls hang."""
         if self.hanging >= self._most:
             raise Late(f"{self._most} calls do not return")
         if self._tasks is None:
@@ -78,12 +82,19 @@ class Bounded:
             threading.Thread(target=_serve, args=(self._tasks,), name=self._name, daemon=True).start()
         call: Pending[T] = Pending(function)
         self._tasks.put(cast("Pending[object]", call))
+        return call
+
+    def end(self, call: Pending[T], timeout: float) -> T:
+        """What a call that was begun returns or raises; Late after so many seconds more."""
         if call.wait(timeout):
             return call.result()
-        self._hanging.append(cast("Pending[object]", call))
-        self._tasks.put(None)  # its thread ends when the call returns
-        self._tasks = None
+        self.hangs(cast("Pending[object]", call))
+        self.close()  # its thread ends when the call returns
         raise Late(f"no answer within {timeout:g} s", cast("Pending[object]", call))
+
+    def hangs(self, call: Pending[object]) -> None:
+        """Counts a call that does not return among those that hang."""
+        self._hanging.append(call)
 
     def close(self) -> None:
         """Ends the thread that waits for calls; those that hang are left to themselves."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from proxtop.connectors.balloon import Freshness
 from proxtop.connectors.base import BALLOON, BLOCK, INTERFACE, VCPU, Part, Row, Settings, joined
-from proxtop.connectors.bounded import Late
+from proxtop.connectors.bounded import Late, Pending
 from proxtop.connectors.detect import is_remote
-from proxtop.connectors.libvirt_bulk import Answer, Bulk, skipped
+from proxtop.connectors.libvirt_bulk import Answer, Bulk, Handles, skipped
+from proxtop.connectors.libvirt_lanes import FEW, Lanes
 from proxtop.connectors.libvirt_link import Link
 from proxtop.connectors.libvirt_stats import (
     Record,
@@ -41,6 +42,8 @@ _BUSY_SHARE = 0.25
 
 _NAMED = 3
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class _Guest:
@@ -55,6 +58,29 @@ class _Guest:
     problem: str | None = None
 
 
+@dataclass(slots=True)
+class _Found:
+    """A running domain; its XML where it was asked for and came."""
+
+    handle: Any
+    uuid: str
+    number: int
+    name: str
+    xml: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A list of the VMs: when it was begun, of what events, the call that reads XML, and whether the first statistics
+    are asked for meanwhile."""
+
+    begun: float
+    changed: set[str]
+    found: list[_Found]
+    reading: Pending[list[_Found]]
+    hurried: bool
+
+
 class LibvirtConnector:
     """The running VMs of a libvirt daemon."""
 
@@ -64,6 +90,7 @@ class LibvirtConnector:
         """`remote`: whether the VMs are on a host whose /proc is not here; None to tell by the settings."""
         self._link = Link(settings.uri)
         self._bulk = Bulk(self._link)
+        self._lanes: Lanes | None = None
         self._remote = is_remote(settings.uri) and not settings.procfs_given if remote is None else remote
         self._processes = None if self._remote else _processes(settings)
         self._interval = settings.interval
@@ -90,9 +117,12 @@ class LibvirtConnector:
         """All running VMs; XML is read of those alone that events name, and of a few in turn."""
         self._link.poll(0)
         self._heard = self._link.heard
-        if self._link.check():
-            self._look()
+        look = self._list() if self._link.check() else None
         changed = self._processes is not None and self._processes.scan()
+        if look is not None:
+            if look.hurried and self._lanes is not None:
+                self._lanes.begin(self._awake(one.uuid for one in look.found))
+            self._finish(look)
         reason = joined([self._link.reason, self._late, None if self._processes is None else self._processes.reason])
         if self._domains is None or changed or self._domains.reason != reason or self._stale:
             self._stale = False
@@ -102,19 +132,26 @@ class LibvirtConnector:
         assert self._domains is not None
         return self._domains
 
-    def statistics(self, *, prime: bool = False) -> list[Statistics]:
+    def statistics(self, *, prime: bool = False) -> Iterator[Statistics]:
         """Block statistics at each call (or as often as libvirt can), balloon figures by turns."""
         self._cycle += 1
-        if self._link.connection is not None:
+        connected, lanes = self._link.connection is not None, self._lanes
+        if connected and lanes is not None:
+            self._ask_side_by_side(lanes, "BLOCK", lanes.primed() if prime else lanes.again())
+        elif connected:
             self._ask(prime)
-        now = time.monotonic()
-        refresh = self._interval * self._every
+        yield self._statistics(self._block, self._interval * self._every, prime)
+        if lanes is not None and prime:
+            self._ask_side_by_side(lanes, "BALLOON", lanes.balloons())
+        elif lanes is not None:
+            self._leave_lanes()
+        yield self._statistics(self._balloon, self._interval * self._balloon_every, prime)
+        for part in self._parts.values():
+            yield self._statistics(part, self._interval * self._every, prime)
+
+    def _statistics(self, part: Part, refresh: float, prime: bool) -> Statistics:
         reason = joined([self._link.reason, self._bulk.reason, self._quarantined()])
-        parts = [
-            self._block.statistics(now, refresh, prime=prime, reason=reason),
-            self._balloon.statistics(now, self._balloon_every * self._interval, prime=prime, reason=reason),
-        ]
-        return [*parts, *(part.statistics(now, refresh, prime=prime, reason=reason) for part in self._parts.values())]
+        return part.statistics(time.monotonic(), refresh, prime=prime, reason=reason)
 
     def wait(self, timeout: float, wake: int) -> bool:
         """Until an event says that a VM came, went or changed, or the connection is lost."""
@@ -132,14 +169,16 @@ class LibvirtConnector:
     def close(self) -> None:
         """Closes the connection unless a call is in flight on it."""
         self._guests.clear()
+        self._leave_lanes()
         self._link.close()
         if self._processes is not None:
             self._processes.close()
 
     # discovery
 
-    def _look(self) -> None:
-        """Lists the VMs where events or time ask for it."""
+    def _list(self) -> _Look | None:
+        """Lists the VMs where events or time ask for it, and has the XML read of those that are not known under their
+        number."""
         now = time.monotonic()
         connection = self._link.connection
         if connection is not self._seen:  # a new connection: its objects, not the old one's
@@ -148,25 +187,42 @@ class LibvirtConnector:
         changed = set(self._link.changed)
         aged = self._aged(now)
         if not changed and not aged and now - self._listed < _LIST_EVERY_S and self._late is None:
-            return
+            return None
         known = {
             uuid: guest.number
             for uuid, guest in self._guests.items()
             if guest.config is not None and uuid not in changed and uuid not in aged and not self._link.missed
         }
+        calls = self._link.calls
+        found = self._listing(lambda: calls.call(lambda: _running(connection), _LIST_S))
+        if found is None:
+            return None
+        hurried = len(found) > FEW and self._lanes is None and self._cycle == 0 and not is_remote(self._link.uri)
+        if hurried:
+            self._lanes = Lanes(self._link, self._bulk)
+        reading = self._listing(lambda: calls.begin(lambda: _described(connection, found, known)))
+        return None if reading is None else _Look(now, changed, found, reading, hurried)
+
+    def _finish(self, look: _Look) -> None:
+        """Takes what was listed."""
+        found = self._listing(lambda: self._link.calls.end(look.reading, _LIST_S))
+        if found is None:
+            return
+        self._late, self._listed, self._link.missed = None, look.begun, False
+        self._link.changed -= look.changed
+        self._stale = True
+        self._adopt(found, look.begun)
+
+    def _listing(self, made: Callable[[], T]) -> T | None:
+        """What a call for the list brings; None where it fails, and why is noted."""
         try:
-            found = self._link.calls.call(lambda: _listing(connection, known), _LIST_S)
+            return made()
         except Late as late:
             self._link.retire()
             self._late = f"libvirt: list of VMs: {late}"
-            return
         except self._link.error as error:
             self._late = f"libvirt: list of VMs: {self._link.text(error)}"
-            return
-        self._late, self._listed, self._link.missed = None, now, False
-        self._link.changed -= changed
-        self._stale = True
-        self._adopt(found, now)
+        return None
 
     def _aged(self, now: float) -> set[str]:
         """A few VMs whose configuration was read longest ago: not every change has an event (vCPUs plugged in)."""
@@ -225,13 +281,13 @@ class LibvirtConnector:
     def _ask(self, prime: bool) -> None:
         for answer in self._bulk.collect():
             self._take(answer)
-        handles = {uuid: guest.handle for uuid, guest in self._guests.items()}
+        handles = self._handles()
         may, answers = self._bulk.ready(handles)
         for answer in answers:
             self._take(answer)
         if not may:
             return
-        awake = self._awake()
+        awake = self._awake(self._guests)
         if prime or answers or self._cycle % self._every == 0:
             parts = ("BLOCK", "VCPU", "INTERFACE") if self._remote else ("BLOCK",)
             block = self._bulk.ask(handles, awake, parts)
@@ -254,16 +310,34 @@ class LibvirtConnector:
         if balloon is not None:
             self._take(balloon)
 
+    def _ask_side_by_side(self, lanes: Lanes, part: str, answers: list[Answer]) -> None:
+        """Takes what was asked on several connections, and asks for the rest."""
+        for answer in [*self._bulk.collect(), *answers]:
+            self._take(answer)
+        missed = [uuid for answer in answers for uuid in skipped(answer)]
+        rest = self._bulk.ask(self._handles(), [*missed, *lanes.failed], (part,))
+        if rest is not None:
+            self._take(rest)
+
+    def _leave_lanes(self) -> None:
+        """From now on there is one connection."""
+        if self._lanes is not None:
+            self._lanes.close()
+            self._lanes = None
+
+    def _handles(self) -> Handles:
+        return {uuid: guest.handle for uuid, guest in self._guests.items()}
+
     @property
     def _balloon_every(self) -> int:
         return min(10, max(5, math.ceil(10 / self._interval)))
 
-    def _awake(self) -> list[str]:
-        """VMs that may be asked: not quarantined, and their process not stopped."""
+    def _awake(self, uuids: Iterable[str]) -> list[str]:
+        """Those of these VMs that may be asked: not quarantined, and their process not stopped."""
         processes = self._by_uuid()
         return [
             uuid
-            for uuid in self._guests
+            for uuid in uuids
             if uuid not in self._bulk.quarantine and not (uuid in processes and processes[uuid].state() in STOPPED)
         ]
 
@@ -296,40 +370,35 @@ class LibvirtConnector:
         return f"QEMU does not answer: {', '.join(names[:_NAMED])}{more}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A running domain; its XML where it was asked for and came."""
-
-    handle: Any
-    uuid: str
-    number: int
-    name: str
-    xml: str | None
-
-
 def _processes(settings: Settings) -> Processes:
     return Processes(Files(settings.procfs, settings.sysfs), time.monotonic, told=True)
 
 
-def _listing(connection: Any, known: Mapping[str, int]) -> list[_Found]:
-    """In the caller's thread: the running VMs, with the XML of those that are not known under their number; what takes
-    too long is left for the next time."""
+def _running(connection: Any) -> list[_Found]:
+    """In the caller's thread: the running VMs."""
+    import libvirt
+
+    domains = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+    return [_Found(domain, domain.UUIDString(), domain.ID(), domain.name()) for domain in domains]
+
+
+def _described(connection: Any, found: Iterable[_Found], known: Mapping[str, int]) -> list[_Found]:
+    """In the caller's thread: those that still run, with the XML of who is not known under its number; what takes too
+    long is left for the next time."""
     import libvirt
 
     until = time.monotonic() + _XML_S
-    found = []
-    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-        uuid, number = domain.UUIDString(), domain.ID()
-        xml = None
-        if known.get(uuid) != number and time.monotonic() < until:
+    left = []
+    for one in found:
+        if known.get(one.uuid) != one.number and time.monotonic() < until:
             try:
-                xml = domain.XMLDesc(0)
+                one.xml = one.handle.XMLDesc(0)
             except libvirt.libvirtError:
                 if not connection.isAlive():
                     raise
                 continue  # it ended meanwhile
-        found.append(_Found(domain, uuid, number, domain.name(), xml))
-    return found
+        left.append(one)
+    return left
 
 
 def _rows(uuid: str, at: float, rows: Mapping[str, tuple[Value, ...]]) -> dict[str, Row]:

@@ -109,15 +109,10 @@ class Bulk:
         connection = self._link.connection
         objects = [handles[uuid] for uuid in asked]
         try:
-            answer = self._link.calls.call(lambda: _call(connection, objects, wanted), DEADLINE_S)
+            answer = self._link.calls.call(lambda: call(connection, objects, wanted), DEADLINE_S)
         except Late as late:
             self._link.retire()
-            if late.call is not None:
-                self._out.append(_Out(late.call, asked))  # type: ignore[arg-type]
-                if len(asked) == 1:
-                    self.quarantine.add(asked, self._clock())
-                    self._out[-1].stuck = True
-            self.reason = f"libvirt's bulk call: {late}"
+            self.late(late.call, asked, late)  # type: ignore[arg-type]
             return None
         except self._link.error as error:
             self.reason = f"libvirt's bulk call: {self._link.text(error)}"
@@ -126,13 +121,22 @@ class Bulk:
             self.reason = None
         return answer
 
+    def late(self, pending: Pending[Answer] | None, uuids: Sequence[str], why: Late) -> None:
+        """A call for these VMs does not return: who is to blame is found out by a probe."""
+        if pending is not None:
+            self._out.append(_Out(pending, uuids))
+            if len(uuids) == 1:
+                self.quarantine.add(uuids, self._clock())
+                self._out[-1].stuck = True
+        self.reason = f"libvirt's bulk call: {why}"
+
 
 def skipped(answer: Answer) -> list[str]:
     """The VMs whose disks were not read, as somebody else held their job for a moment: another client's call."""
     return [uuid for uuid, (_, record) in answer.records.items() if record.get("block.count") and not has_block(record)]
 
 
-def _call(connection: Any, objects: Sequence[Any], parts: frozenset[str]) -> Answer:
+def call(connection: Any, objects: Sequence[Any], parts: frozenset[str]) -> Answer:
     """In the caller's thread. libvirt goes through the VMs in turn: each one's time is its place in the call."""
     import libvirt
 

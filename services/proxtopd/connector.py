@@ -16,15 +16,19 @@ from proxtop.bus.frames import DOMAINS
 from proxtop.connectors import Connector, ConnectorError
 from proxtop.model import EMPTY, Domains, Statistics
 from proxtopd.actor import Actor, Stop
-from proxtopd.clock import Grid
+from proxtopd.clock import Grid, Tick
 from proxtopd.memory import settle
 from proxtopd.setup import Setup
 
 PARTS = ("block", "balloon", "vcpu", "interface")
+RATED = ("block", "vcpu", "interface")
 LEAD = 0.15
 """The fraction of the interval before a cycle at which the connector looks for changes."""
 
 _MAX_LEAD_S = 0.25
+_SPAN_S = 0.25
+"""The least that lies between the two times at which a row of a first line is read."""
+
 _AGAIN_S = 2.0
 """How long a patient worker waits before it tries to reach the hypervisor again."""
 
@@ -72,8 +76,9 @@ class Reader:
         cycle = round(time.time() * 1000)
         domains = self._discover()
         self._put(cycle, Domains(domains.connector, domains.domains, domains.reason, domains.remote, True))
-        self._statistics(cycle, prime=True)
+        read = self._statistics(cycle, prime=True)
         tick = self._grid.first(cycle, time.time(), time.monotonic())
+        tick = Tick(tick.cycle, max(tick.at, read + _SPAN_S))
         while not self._ended:
             self._wait_and_discover(cycle, tick.at)
             if self._ended:
@@ -101,15 +106,20 @@ class Reader:
         self._remote = domains.remote
         return domains
 
-    def _statistics(self, cycle: int, *, prime: bool = False) -> None:
-        """Publishes every part; one that somebody waits for and that this connector does not have is empty."""
-        parts = {part.part: part for part in self._connector.statistics(prime=prime)}
+    def _statistics(self, cycle: int, *, prime: bool = False) -> float:
+        """Publishes every part as it comes; one that somebody waits for and that this connector does not have is empty.
+        When the first row was read of which there will be rates."""
+        first = time.monotonic()
+        had = set()
+        for part in self._connector.statistics(prime=prime):
+            self._put(cycle, part)
+            had.add(part.part)
+            if part.part in RATED:
+                first = min((at for at in part.table.at or () if at is not None and at < first), default=first)
         for name in PARTS:
-            part = parts.get(name)
-            if part is not None:
-                self._put(cycle, part)
-            elif prime or name == "block" or (self._remote and name != "balloon"):
+            if name not in had and (prime or name == "block" or (self._remote and name != "balloon")):
                 self._put(cycle, Statistics(name, EMPTY, self._grid.interval, prime=prime))
+        return first
 
 
 def serve(name: str, setup: Setup) -> int:

@@ -17,6 +17,7 @@ from proxtop.connectors.bounded import Bounded, Late
 from proxtop.connectors.detect import is_remote
 from proxtop.connectors.libvirt import LibvirtConnector
 from proxtop.connectors.libvirt_bulk import Answer, Bulk, skipped
+from proxtop.connectors.libvirt_lanes import Lanes
 from proxtop.connectors.libvirt_stats import balloon_row, block_rows, has_block, interface_rows, vcpu_rows
 from proxtop.connectors.libvirt_xml import XmlError, parse_domain
 from proxtop.connectors.quarantine import Quarantine
@@ -241,6 +242,7 @@ class FakeConnection:
 
 class FakeLink:
     error = FakeError
+    uri = "fake:///"
 
     def __init__(self, hanging: dict[str, threading.Event]) -> None:
         self.calls = Bounded("fake", 3)
@@ -331,3 +333,87 @@ def test_an_event_that_can_not_be_followed_up_does_not_spin(monkeypatch: pytest.
     connector.discover()
     assert link.changed == {"a"}
     assert not connector.wait(0.06, 0)
+
+
+class FakeLibvirt(FakeConnection):
+    """A connection of a lane: it lists all, and counts itself."""
+
+    def __init__(self, link: FakeLink, uuids: str, opened: list[FakeLibvirt]) -> None:
+        super().__init__(link.hanging, link.held)
+        self.uuids = uuids
+        self.asked: list[str] = []
+        self.closed = threading.Event()
+        opened.append(self)
+
+    def listAllDomains(self, _flags: int) -> list[FakeDomain]:
+        return [FakeDomain(uuid) for uuid in self.uuids]
+
+    def domainListGetStats(self, domains: list[FakeDomain], flags: int, _more: int) -> list[Any]:
+        self.asked += [domain.uuid for domain in domains]
+        return super().domainListGetStats(domains, flags, _more)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def lanes_of(link: FakeLink, uuids: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Lanes, Bulk, list[FakeLibvirt]]:
+    monkeypatch.setattr("proxtop.connectors.libvirt_bulk.DEADLINE_S", 0.1)
+    monkeypatch.setattr("proxtop.connectors.libvirt_lanes.DEADLINE_S", 0.1)
+    monkeypatch.setattr("proxtop.connectors.libvirt_bulk._STUCK_S", 0.0)
+    opened: list[FakeLibvirt] = []
+    monkeypatch.setattr("libvirt.openReadOnly", lambda uri: FakeLibvirt(link, uuids, opened))
+    bulk = Bulk(link)  # type: ignore[arg-type]
+    return Lanes(link, bulk), bulk, opened  # type: ignore[arg-type]
+
+
+def test_side_by_side_no_vm_is_asked_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("libvirt")
+    lanes, bulk, opened = lanes_of(FakeLink({}), "abcdefg", monkeypatch)
+    lanes.begin("abcdef")  # g is stopped: nobody asks for it
+    answers = [*lanes.primed(), *lanes.balloons()]
+    read = [(part, uuid) for answer in answers for part in answer.parts for uuid in answer.records]
+    assert sorted(read) == sorted((part, uuid) for part in ("BLOCK", "BALLOON") for uuid in "abcdef")
+    assert sorted(uuid for answer in lanes.again() for uuid in answer.records) == list("abcdef")
+    shares = [set(connection.asked) for connection in opened]
+    assert sum(map(len, shares)) == len(set.union(*shares)) == 6
+    lanes.close()
+    assert all(connection.closed.wait(5) for connection in opened)
+    assert bulk.reason is None
+
+
+def test_a_vm_that_hangs_side_by_side_costs_its_share_alone_and_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("libvirt")
+    link = FakeLink({"b": threading.Event()})
+    lanes, bulk, _ = lanes_of(link, "abcdef", monkeypatch)
+    lanes.begin("abcdef")
+    assert {uuid for answer in lanes.primed() for uuid in answer.records} == set("acdf")
+    assert {uuid for answer in lanes.balloons() for uuid in answer.records} == set("acdf")
+    assert link.calls.hanging == 1  # of the three that may
+    assert {uuid for answer in lanes.again() for uuid in answer.records} == set("acdf")
+    lanes.close()
+    handles = {uuid: FakeDomain(uuid) for uuid in "abcdef"}
+    may, answers = bulk.ready(handles)
+    assert may
+    assert "b" in bulk.quarantine
+    assert {uuid for answer in answers for uuid, (_, record) in answer.records.items() if has_block(record)} == {"e"}
+    link.hanging.pop("b").set()
+
+
+def test_a_share_whose_connection_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("libvirt")
+    link = FakeLink({})
+    tries = threading.Semaphore(2)
+
+    def refuse(uri: str) -> FakeLibvirt:
+        if not tries.acquire(blocking=False):
+            raise FakeError("no more clients")
+        return FakeLibvirt(link, "abcdef", [])
+
+    monkeypatch.setattr("libvirt.openReadOnly", refuse)
+    bulk = Bulk(link)  # type: ignore[arg-type]
+    lanes = Lanes(link, bulk)  # type: ignore[arg-type]
+    lanes.begin("abcdef")
+    read = {uuid for answer in lanes.primed() for uuid in answer.records}
+    assert len(lanes.failed) == 2
+    assert read == set("abcdef") - set(lanes.failed)
+    assert bulk.reason == "libvirt's bulk call: no more clients"
