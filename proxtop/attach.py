@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 from proxtop.bus import endpoints
 
 _PREFIX = "proxtop-fleet-"
+_FLEET = "import sys; from proxtopd.fleet import main; sys.exit(main(sys.argv[1:]))"
 _END_S = 2.0
 _UNLOCKED_S = 10.0
 
@@ -32,18 +32,19 @@ class AttachError(Exception):
 def reachable(endpoint: str) -> str | None:
     """Why nobody can connect to that ipc endpoint, None when somebody listens and lets us in."""
     path = endpoint.removeprefix("ipc://")
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        probe.settimeout(0.2)
-        probe.connect(path)
+        os.stat(path)
+        import socket  # dear for a start that finds nobody
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(0.2)
+            probe.connect(path)
     except FileNotFoundError:
         return "no fleet runs on this host"
     except PermissionError:
         return f"no permission to use {path} (join group proxtop)"
     except OSError as error:
         return f"nobody answers on {path} ({error.strerror or error})"
-    finally:
-        probe.close()
     return None
 
 
@@ -104,9 +105,9 @@ class PrivateFleet:
         lifeline_end, self._lifeline = os.pipe()
         for descriptor in (ready_end, lifeline_end, self._lock):
             os.set_inheritable(descriptor, True)
-        # -P: or modules would come out of whatever directory the caller happens to be in
+        # -P: or modules would come out of whatever directory the caller happens to be in; -m would load runpy first
         command = [
-            sys.executable, "-P", "-m", "proxtopd.fleet", json.dumps({**setup, "directory": self.directory}),
+            sys.executable, "-P", "-c", _FLEET, json.dumps({**setup, "directory": self.directory}),
             str(ready_end), str(lifeline_end), str(self._lock),
         ]  # fmt: skip
         # The data go to stdout: nothing of the fleet's may mix with them, and its reader sees their end with ours.

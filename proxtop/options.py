@@ -154,10 +154,15 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{name}: {line}\n" if ";" in line else f"{name}: {line}; see {name} --help\n")
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """One that does not ask the terminal for its width at each option that is added: the help is a text of ours."""
+    return argparse.HelpFormatter(prog, width=80)
+
+
 def parser_of(program: str, without: Collection[str] = ()) -> argparse.ArgumentParser:
     """A parser of all options of proxtop but some, for a program that has more of its own: an error is one line and
     status 2."""
-    parser = _Parser(prog=program, add_help=False, allow_abbrev=False)
+    parser = _Parser(prog=program, add_help=False, allow_abbrev=False, formatter_class=_formatter)
 
     def add(flags: Sequence[str], action: str) -> None:
         if flags[-1] in without:

@@ -14,7 +14,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from proxtop.postpone import postpone
@@ -69,10 +69,7 @@ class Fleet:
         self._signals, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopping = False
         self._bound, self._bound_end = os.pipe2(os.O_CLOEXEC)
-        from proxtopd.workers import prepare, works
-
-        self._prepare = prepare
-        self.workers = [Worker(name, work) for name, work in works(setup, self._tell_bound, self._tell_owner).items()]
+        self.workers: list[Worker] = []
 
     def _tell_bound(self) -> None:
         with contextlib.suppress(OSError):
@@ -90,19 +87,27 @@ class Fleet:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
-        self._prepare()
+        from proxtopd import workers
+
         try:
-            first, *rest = self.workers
-            self._fork(first)
+            self._start(workers.first(self.setup, self._tell_bound, self._tell_owner))
+            others = workers.others(self.setup)
             select.select([self._bound, self._lifeline], [], [], 5)
-            for worker in rest:
-                self._fork(worker)
+            self._start(others)
             return self._supervise()
         finally:
             self._end()
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
+
+    def _start(self, works: Mapping[str, Work]) -> None:
+        from proxtopd.workers import prepare
+
+        prepare()
+        for name, work in works.items():
+            self.workers.append(Worker(name, work))
+            self._fork(self.workers[-1])
 
     def _supervise(self) -> int:
         while not self._stopping:
