@@ -12,16 +12,14 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Sequence
 from typing import Any
 
+from proxtopd import supervisord
 from proxtopd.places import Places
-from proxtopd.worker import SUPERVISOR, end_with_parent
 
 CALL_S = 5.0
 """How long supervisord may take to answer before it counts as hung."""
 
-_PARENT = "PROXTOP_PARENT"
 _END_S = 5.0
 _POLL_S = 0.02
 
@@ -58,12 +56,12 @@ class Supervisor:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)  # a killed one's: connecting to it would fail, not wait
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "proxtopd.supervisor", "-n", "-c", places.program],
+            [sys.executable, "-P", "-m", supervisord.__name__, "-n", "-c", places.program],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a terminal signals its foreground group: proxtopd ends the rest in order
-            env={**os.environ, _PARENT: str(os.getpid())},
+            env={**os.environ, supervisord.PARENT: str(os.getpid())},
         )
         assert self._process.stdout is not None
         self.words = self._process.stdout.fileno()
@@ -126,17 +124,3 @@ def wait_for(supervisor: Supervisor, patience: float) -> None:
                 raise
         else:
             return
-
-
-def main(argv: Sequence[str]) -> None:
-    """Becomes supervisord; it ends when proxtopd does, however that ends."""
-    if not end_with_parent(int(os.environ.pop(_PARENT))):
-        return
-    os.environ[SUPERVISOR] = str(os.getpid())
-    from supervisor import supervisord
-
-    supervisord.main(list(argv))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

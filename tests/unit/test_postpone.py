@@ -23,6 +23,8 @@ def ask(code: str) -> str:
     ("modules", "spared"),
     [
         ("proxtopd.fleet, proxtopd.workers", NOT_FOR_WORKERS),
+        ("proxtopd.cli, proxtopd.supervise", (*UNUSED, "proxtop.collectors", "proxtop.join")),
+        ("proxtopd.supervisord", (*UNUSED, "proxtop.model", "proxtopd.configuration", "http.client", "zmq")),
         ("proxtop.cli, proxtop.attach, proxtop.stream, proxtop.printers.text", NOT_FOR_PRINTERS),
     ],
 )
@@ -36,6 +38,14 @@ def test_a_postponed_module_is_whole_at_its_first_use() -> None:
         "import random, inspect; print(type(random.random()).__name__, inspect.signature(len), random.Random.__name__)"
     )
     assert ask(code) == "float (obj, /) Random\n"
+
+
+def test_what_pyzmq_asks_of_pickle_does_not_load_it() -> None:
+    code = (
+        "import zmq, pickle; spared = 'dumps' not in vars(pickle); "
+        "print(spared, pickle.loads(pickle.dumps([1])), pickle.DEFAULT_PROTOCOL >= 4)"
+    )
+    assert ask(code) == "True [1] True\n"
 
 
 def test_a_module_that_is_there_stays() -> None:

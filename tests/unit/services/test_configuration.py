@@ -10,8 +10,7 @@ import shlex
 import pytest
 
 from proxtop.catalog import FAMILIES
-from proxtopd import __main__ as proxtopd
-from proxtopd import configuration, programs
+from proxtopd import cli, configuration, programs
 from proxtopd.configuration import Configuration, ConfigurationError
 from proxtopd.places import Account, Places
 from proxtopd.registry import KINDS
@@ -116,7 +115,7 @@ def test_a_key_twice_a_missing_file_and_a_wrong_word(conf: pathlib.Path) -> None
 
 def test_check_names_every_line_that_is_wrong(conf: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     conf.write_text("PROXTOP_INTERVAL=soon\nPROXTOP_NODE=a\nPROXTOP_NODES=a\nnonsense\n")
-    assert proxtopd.main(["--config", str(conf), "check", "PROXTOP_FAMILIES=gpu"]) == 2
+    assert cli.main(["--config", str(conf), "check", "PROXTOP_FAMILIES=gpu"]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     places = [f"{conf} line 1: PROXTOP_INTERVAL", f"{conf} line 3: PROXTOP_NODES", f"{conf} line 4: 'nonsense'",
