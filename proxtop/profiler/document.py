@@ -17,6 +17,7 @@ from proxtop.profiler.profile import Profile
 from proxtop.profiler.series import Series
 from proxtop.profiler.settings import Settings
 from proxtop.profiler.summary import summary
+from proxtop.profiler.usual import Running, Usual
 
 SCHEMA = 1
 
@@ -124,7 +125,8 @@ def _root(one: Series) -> Object:
         "state": _key(one.past) if one.past else None,
         "likelihood": one.likelihood,
         "anomaly": one.anomaly,
-        "rarity": {"avg": one.rarities.mean, "count": one.rarities.count, "stddevsum": one.rarities.m2},
+        "rarity": _usual(one.rarities),
+        "novelty": {**_usual(one.novelties), "cells": one.density.rows()},
         "expected": found.expected,
         "entropy": found.entropy,
         "levels": [
@@ -143,6 +145,10 @@ def _root(one: Series) -> Object:
             for state, level in enumerate(found.levels)
         ],
     }
+
+
+def _usual(one: Usual) -> Object:
+    return {"avg": one.mean, "count": one.count, "stddevsum": one.m2, "halfbits": list(one.bins)}
 
 
 def _tree(profile: Profile, series: list[Series]) -> Object:
@@ -267,9 +273,13 @@ def _series(raw: Object, settings: Settings) -> Series:
     stats = raw["stats"]
     series.bounds = None if stats["min"] is None else (float(stats["min"]), float(stats["max"]))
     series.fixed = raw["bounds"] == "fixed"
-    for running, kept in ((series.samples, stats), (series.rarities, raw["rarity"])):
-        running.count, running.m2 = _is(int, kept["count"]), float(kept["stddevsum"])
-        running.mean = float(kept["avg"] or 0.0)
+    _running(series.samples, stats)
+    _running(series.rarities, raw["rarity"])
+    series.rarities.restore([_is(int, count) for count in raw["rarity"].get("halfbits", ())])
+    if "novelty" in raw:  # not in the files of earlier versions: learnt from now on
+        _running(series.novelties, raw["novelty"])
+        series.novelties.restore([_is(int, count) for count in raw["novelty"]["halfbits"]])
+        series.density.restore([[_is(int, count) for count in row] for row in raw["novelty"]["cells"]])
     series.lowest, series.highest = _number(raw["observed"]["min"]), _number(raw["observed"]["max"])
     series.filtered, series.unknown = _is(int, raw["filtered"]), _is(int, raw["unknown"])
     series.steps = _is(int, raw["steps"])
@@ -282,6 +292,11 @@ def _series(raw: Object, settings: Settings) -> Series:
         series.moments[3 * state + 2] = level["sumsquares"]
     series.past = _past(raw["state"], settings) if raw["state"] is not None else ()
     return series
+
+
+def _running(running: Running, kept: Object) -> None:
+    running.count, running.m2 = _is(int, kept["count"]), float(kept["stddevsum"])
+    running.mean = float(kept["avg"] or 0.0)
 
 
 def _past(key: str, settings: Settings) -> Past:

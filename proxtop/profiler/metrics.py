@@ -19,13 +19,15 @@ Row = Mapping[str, float | None]
 @dataclass(frozen=True, slots=True)
 class Measure:
     """A profiled number: the sum of some columns of the table of VMs. `limit` gives the most that it can be, from the
-    VM's row and the host's; the least is 0."""
+    VM's row and the host's; the least is 0. A difference below `grain` is
+    none."""
 
     name: str
     family: str
     unit: str
     columns: tuple[str, ...]
     limit: Callable[[Row, Row], float | None]
+    grain: float
     help: str
 
 
@@ -49,14 +51,18 @@ def _unknown(vm: Row, host: Row) -> float | None:
 MEASURES: dict[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure("cpu", "cpu", "%", ("cpu_total", "cpu_steal"), _percent,
+        Measure("cpu", "cpu", "%", ("cpu_total", "cpu_steal"), _percent, 1.0,
                 "what its vCPUs wanted: used and waited for a core, mean over the vCPUs"),
-        Measure("cpu_used", "cpu", "%", ("cpu_total",), _percent, "what its vCPUs used, mean over the vCPUs"),
-        Measure("mem", "mem", "KB", ("ram_used",), _memory, "memory in use as the guest reports it"),
-        Measure("disk", "disk", "%", ("disk_ioutil",), _percent, "its share of its device's busy time"),
-        Measure("net", "net", "bytes/s", ("net_receivedBytes", "net_transmittedBytes"), _link,
+        Measure("cpu_used", "cpu", "%", ("cpu_total",), _percent, 1.0,
+                "what its vCPUs used, mean over the vCPUs"),
+        Measure("mem", "mem", "KB", ("ram_used",), _memory, 65536.0,
+                "memory in use as the guest reports it"),
+        Measure("disk", "disk", "%", ("disk_ioutil",), _percent, 1.0,
+                "its share of its device's busy time"),
+        Measure("net", "net", "bytes/s", ("net_receivedBytes", "net_transmittedBytes"), _link, 1000.0,
                 "received and transmitted; at most the host's links both ways"),
-        Measure("io", "io", "MB/s", ("io_MBRD/s", "io_MBWR/s"), _unknown, "fetched from and sent to storage"),
+        Measure("io", "io", "MB/s", ("io_MBRD/s", "io_MBWR/s"), _unknown, 0.01,
+                "fetched from and sent to storage"),
     )
 }  # fmt: skip
 """By name, in the order in which they are shown."""

@@ -6,9 +6,12 @@ from array import array
 from collections import deque
 from math import inf, log2, sqrt
 
+from proxtop.profiler.density import Density
 from proxtop.profiler.discretise import Bounds, kept, moved, state_of
 from proxtop.profiler.markov import Counts, Past, corrected, predict
+from proxtop.profiler.metrics import MEASURES
 from proxtop.profiler.settings import Settings
+from proxtop.profiler.usual import Running, Usual
 
 DELAY = 10
 """Steps after which a transition counts for what is expected: what is new must not explain itself at once."""
@@ -16,41 +19,27 @@ DELAY = 10
 LEARNT = 30
 """Transitions that must have been learnt before anything is called unusual."""
 
-ALARM = 5.0
-"""The score from which on something is called unusual."""
-
 _FADE = 0.85
 _RARITY_FADE = 0.7
 _CLIP_BITS = 6.0
 _FLOOR_BITS2 = 1.0
-_FLOOR_BITS = 0.6
 _RAREST_BITS = 9.0
+_RARE_FLOOR_BITS = 0.6
+_RARELY = 0.0005
+"""The share of the steps whose states are the rarest, and usual all the same: 43 seconds of a day."""
+
+_NOVELTY_FADE = 0.85
+_NEWEST_BITS = 12.0
+_NEW_FLOOR_BITS = 0.8
+_NEWLY = 0.004
+"""The share of the steps whose values are the newest, and usual all the same: six minutes of a day."""
+
+_SETTLED = 300
+"""Steps that must have been learnt before values are called new."""
 
 Step = tuple[Past, int]
-
-
-class Running:
-    """Mean and standard deviation of numbers that come one by one."""
-
-    __slots__ = ("count", "m2", "mean")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean = 0.0
-        self.m2 = 0.0
-        """The sum of the squares of their distances from the mean."""
-
-    def add(self, value: float) -> None:
-        """One more."""
-        self.count += 1
-        distance = value - self.mean
-        self.mean += distance / self.count
-        self.m2 += distance * (value - self.mean)
-
-    @property
-    def deviation(self) -> float:
-        """0 before there are two."""
-        return sqrt(self.m2 / self.count) if self.count else 0.0
+_Scored = tuple[int | None, int, float, float]
+"""The cell ten steps before and the cell, how rare and how new it was."""
 
 
 class Series:
@@ -59,11 +48,14 @@ class Series:
 
     __slots__ = (
         "_fresh",
+        "_novelty",
         "_rarity",
+        "_recent",
         "_surprise",
         "_variance",
         "bounds",
         "buffer",
+        "density",
         "filtered",
         "fixed",
         "highest",
@@ -72,6 +64,7 @@ class Series:
         "lowest",
         "metric",
         "moments",
+        "novelties",
         "past",
         "phases",
         "rarities",
@@ -103,23 +96,34 @@ class Series:
         self.unknown = 0
         self.steps = 0
         self.likelihood: float | None = None
-        self._fresh: deque[tuple[Past, int, int]] = deque()
+        measure = MEASURES.get(metric)
+        self.density = Density(measure.grain, percent=measure.unit == "%") if measure is not None else Density()
+        self._fresh: deque[tuple[Past, int, int, _Scored]] = deque()
+        self._recent = bytearray()
+        """The cells of the last ten steps."""
         self._surprise = 0.0
         self._variance = 0.0
         self._rarity: float | None = None
-        self.rarities = Running()
+        self.rarities = Usual(_RARELY, _RARE_FLOOR_BITS)
         """How rare its states usually are, over a few steps each, in bits."""
+        self._novelty: float | None = None
+        self.novelties = Usual(_NEWLY, _NEW_FLOOR_BITS)
+        """How new its values usually are, in the same way."""
 
     @property
     def anomaly(self) -> float | None:
-        """By how many standard deviations the last steps were out of the ordinary, as transitions or as states, the
-        larger of the two; 0 for ordinary ones. None before enough is known."""
+        """By how many standard deviations the last steps were out of the ordinary, as transitions, as states or as
+        values, the largest of the three; 0 for ordinary ones. None before enough is known."""
         if self.steps - len(self._fresh) < LEARNT or not self._variance or self._rarity is None:
             return None
-        usual, strange = self.rarities, 0.0
-        if usual.count >= LEARNT:
-            strange = (self._rarity - usual.mean) / max(usual.deviation, _FLOOR_BITS)
-        return max(0.0, self._surprise / sqrt(self._variance), strange)
+        if self.highest is None or self.lowest is None or self.highest - self.lowest < self.density.grain:
+            return 0.0
+        rare = new = 0.0
+        if self.rarities.count >= LEARNT:
+            rare = self.rarities.beyond(self._rarity)
+        if self.novelties.count >= _SETTLED and self._novelty is not None:
+            new = self.novelties.beyond(self._novelty)
+        return max(0.0, self._surprise / sqrt(self._variance), rare, new)
 
     def fix(self, bounds: Bounds | None) -> None:
         """States over this range from now on; None: over what is observed."""
@@ -138,7 +142,7 @@ class Series:
         for sample in samples:
             self._observe(sample)
         if 2 * len(samples) < size:
-            self.past, self.likelihood = (), None
+            self._lose()
             return None
         good = kept(samples, self.settings.filterstddevs, deviation)
         self.filtered += len(samples) - len(good)
@@ -162,14 +166,19 @@ class Series:
         self.moments[place] += 1
         self.moments[place + 1] += value
         self.moments[place + 2] += value * value
-        past = self.past
+        past, cell = self.past, self.density.cell(value)
         if past:
             self._judge(predict(self.root, past, self.leaves, leaf), state)
-            self._place(state, leaf)
-            self._fresh.append((past, state, leaf))
+            before = self._recent[0] if len(self._recent) == DELAY else None
+            scored = before, cell, self._place(state, leaf), self._compare(before, cell)
+            self._fresh.append((past, state, leaf, scored))
             self.steps += 1
             if len(self._fresh) > DELAY:
-                self._learn(*self._fresh.popleft())
+                past_due, state_due, leaf_due, values = self._fresh.popleft()
+                self._learn(past_due, state_due, leaf_due)
+                self._learn_values(*values)
+        self._recent.append(cell)
+        del self._recent[:-DELAY]
         self.past = (*past, state)[-self.settings.history :]
         return past, state
 
@@ -185,17 +194,28 @@ class Series:
         self._surprise = _FADE * self._surprise + excess
         self._variance = _FADE * _FADE * self._variance + max(square - entropy * entropy, 0.0) + _FLOOR_BITS2
 
-    def _place(self, state: int, leaf: int) -> None:
-        """How rare the state is at that leaf and those beside it, in bits, over the last steps; and what that usually
-        is. Beside it: what happens daily does not happen to the minute."""
+    def _place(self, state: int, leaf: int) -> float:
+        """How rare the state is at that leaf and those beside it, in bits, over the last steps. Beside it: what happens
+        daily does not happen to the minute."""
         chances = predict(self.root, ())
         if self.leaves is not None:
             near = [self.leaves.row((), (leaf + side) % self.leaves.tables) for side in (-1, 0, 1)]
             chances = corrected(chances, [sum(counts) for counts in zip(*near, strict=True)])
         bits = min(-log2(chances[state]), _RAREST_BITS)
-        if self._rarity is not None:
-            self.rarities.add(self._rarity)
         self._rarity = bits if self._rarity is None else _RARITY_FADE * self._rarity + (1 - _RARITY_FADE) * bits
+        return self._rarity
+
+    def _compare(self, before: int | None, cell: int) -> float:
+        """How new a value in that cell is ten steps after one in that other cell, in bits, over the last steps."""
+        bits = min(-log2(self.density.chance(before, cell)), _NEWEST_BITS)
+        novelty = self.novelties.mean if self._novelty is None else self._novelty
+        self._novelty = _NOVELTY_FADE * novelty + (1 - _NOVELTY_FADE) * bits
+        return self._novelty
+
+    def _learn_values(self, before: int | None, cell: int, rarity: float, novelty: float) -> None:
+        self.density.add(before, cell)
+        self.rarities.add(rarity)
+        self.novelties.add(novelty)
 
     def _learn(self, past: Past, state: int, leaf: int, count: int = 1) -> None:
         self.root.add(past, state, count=count)
@@ -204,16 +224,21 @@ class Series:
 
     def settle(self, count: int) -> None:
         """Counts what is held back (1), or takes it out again (-1)."""
-        for past, state, leaf in self._fresh:
+        for past, state, leaf, _ in self._fresh:
             self._learn(past, state, leaf, count)
+
+    def _lose(self) -> None:
+        """What comes next follows nothing that is known."""
+        self.past, self.likelihood = (), None
+        self._recent.clear()
 
     def interrupt(self) -> None:
         """A gap in time: what comes after it followed nothing."""
         self.unknown += len(self.buffer)
         self.buffer = []
-        self.past, self.likelihood = (), None
+        self._lose()
         self._surprise = self._variance = 0.0
-        self._rarity = None
+        self._rarity = self._novelty = None
 
     def level(self, state: int) -> tuple[int, float | None, float | None]:
         """(buffers in that state, their mean, their standard deviation)"""
@@ -239,7 +264,9 @@ class Series:
             for part in range(3):
                 self.moments[3 * place + part] += before[3 * state + part]
         self.past = _renamed(self.past, places)
-        self._fresh = deque((_renamed(past, places), places[state], leaf) for past, state, leaf in self._fresh)
+        self._fresh = deque(
+            (_renamed(past, places), places[state], leaf, scored) for past, state, leaf, scored in self._fresh
+        )
         self.window = [step and (_renamed(step[0], places), places[step[1]]) for step in self.window]
 
 

@@ -46,3 +46,14 @@ def feed(profile: Profile, states: Iterable[int | None], *, metric: str = "cpu",
 def chain_settings(**values: object) -> Settings:
     """Fixed bounds and buffers of one sample, unless said otherwise."""
     return Settings(**{"fixedbound": True, "buffersize": 1, "interval": 1.0, **values}).checked()  # type: ignore[arg-type]
+
+
+def put_values(profile: Profile, values: Iterable[float], metric: str = "cpu", *, fixed: bool = True) -> list[float]:
+    """Feeds the profile with these samples, without a gap; the score after each (0 while there is none)."""
+    bounds = (0.0, 100.0) if fixed else None
+    scores = []
+    for value in values:
+        time = (profile.time or START) + profile.settings.interval
+        profile.put(time, {metric: value}, {metric: bounds})
+        scores.append(profile.anomaly or 0.0)
+    return scores

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from proxtop.profiler.document import DocumentError, document, percents, profile_of
 from proxtop.profiler.profile import Profile
-from proxtop.profiler.series import ALARM
+from proxtop.profiler.usual import ALARM
 from tests.unit.profiler.chains import chain_settings, fed, feed
 
 TXMATRIX = {"metric", "transitions", "stats"}

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from proxtop.profiler.profile import Profile
-from proxtop.profiler.series import ALARM
 from proxtop.profiler.settings import Settings, SettingsError
+from proxtop.profiler.usual import ALARM
 from tests.unit.profiler.chains import START, chain_settings, fed, feed
 
 
