@@ -14,7 +14,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from proxtop.postpone import postpone
@@ -90,8 +90,12 @@ class Fleet:
         from proxtopd import workers
 
         try:
-            self._start(workers.first(self.setup, self._tell_bound, self._tell_owner))
-            others = workers.others(self.setup)
+            first = workers.first(self.setup, self._tell_owner)
+            workers.prepare()
+            self._start(first.items())
+            broker, *others = workers.others(self.setup, self._tell_bound).items()
+            workers.prepare()
+            self._start([broker])
             select.select([self._bound, self._lifeline], [], [], 5)
             self._start(others)
             return self._supervise()
@@ -101,11 +105,8 @@ class Fleet:
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
 
-    def _start(self, works: Mapping[str, Work]) -> None:
-        from proxtopd.workers import prepare
-
-        prepare()
-        for name, work in works.items():
+    def _start(self, works: Iterable[tuple[str, Work]]) -> None:
+        for name, work in works:
             self.workers.append(Worker(name, work))
             self._fork(self.workers[-1])
 

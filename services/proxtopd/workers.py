@@ -6,28 +6,26 @@ import sys
 from collections.abc import Callable
 
 from proxtop.bus import frames
-from proxtopd import broker, connector
+from proxtopd import connector
 from proxtopd.memory import settle
 from proxtopd.setup import Setup
 
 Work = Callable[[], int]
 
 
-def first(setup: Setup, bound: Callable[[], None], answer: Callable[[str | None], None]) -> dict[str, Work]:
-    """What to start, by name, before anything else is loaded: the broker, and the connector, as the others wait for
-    the hypervisor. The broker calls `bound` once both its ends are there; the connector calls `answer` when the
-    hypervisor answers, or with the reason why not."""
+def first(setup: Setup, answer: Callable[[str | None], None]) -> dict[str, Work]:
+    """What to start before anything else is loaded: the connector, as the others wait for the hypervisor. It calls
+    `answer` when that answers, or with the reason why not."""
+    return {"connector": lambda: connector.run(setup, answer)}
+
+
+def others(setup: Setup, bound: Callable[[], None]) -> dict[str, Work]:
+    """The other workers, by name, and all that they need; the broker first, which calls `bound` once both its ends are
+    there."""
+    from proxtopd import aggregator, broker, collector, lookup
+
     return {
         "broker": lambda: broker.run(setup, bound),
-        "connector": lambda: connector.run(setup, answer),
-    }
-
-
-def others(setup: Setup) -> dict[str, Work]:
-    """The other workers, by name, and all that they need."""
-    from proxtopd import aggregator, collector, lookup
-
-    return {
         "lookup": lambda: lookup.serve("lookup", setup),
         "aggregator": lambda: aggregator.serve("aggregator", setup),
         **{name: lambda name=name: collector.serve(name, setup) for name in setup.families},  # type: ignore[misc]
