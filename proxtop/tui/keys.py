@@ -238,6 +238,8 @@ def _node(state: State, frame: Frame) -> State:
         return replace(state, note="there is one host on this bus")
     ring = (None, *nodes)
     now = state.node if state.node in nodes else None
+    if now is None and frame.scene.cluster is None and frame.scene.stamp is not None:
+        now = frame.scene.stamp.node  # a view of one host: the one that is on the screen already
     return replace(state, node=ring[(ring.index(now) + 1) % len(ring)], selected=None, top=0, paused=None)
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from proxtop.bus import keys
+from proxtop.bus import endpoints, keys
 from proxtop.model import Message, Snapshot
 from tests.agg.site import AGGREGATOR, INTERVAL_S, Site, require
 from tests.faults.rig import PROXTOP, children, eventually
+from tests.tui.terminal import Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -174,3 +175,37 @@ def test_a_host_that_lets_the_aggregator_in_no_more_is_out_at_once_and_back_when
     keys.trust(str(host.trusted), "agg1", site.own.public)
     watch.until("pve2 again", lambda: len(watch.came["pve2"]) > count, 20)
     watch.on_time("pve1", "pve3")
+
+
+def test_a_guest_that_migrates_keeps_its_row_on_the_screen(site: Site) -> None:
+    name, source, target = "busy-db", site.hosts["pve1"], site.hosts["pve2"]
+    identity, way = source.guests[name], f"unix:{site.folder}/way"
+
+    def rows(screen: str) -> list[str]:
+        return [line for line in screen.splitlines() if f" {name} " in f" {line} " and " is on " not in line]
+
+    seen: list[str] = []
+
+    def look(terminal: Terminal) -> list[str]:
+        found = rows(terminal.screen())
+        assert len(found) == 1, terminal.screen()
+        if not seen or seen[-1] != found[0]:
+            seen.append(found[0])
+        return found
+
+    with Terminal("--bus", endpoints.subscribe(str(site.directory)), size=(120, 30)) as terminal:
+        terminal.wait(lambda screen: any("pve1" in row for row in rows(screen)))
+        target.tell(f"expect {name} {identity} {way}")
+        eventually("both", lambda: (look(terminal), f"{name} is on pve1 and pve2" in terminal.screen())[1])
+        source.tell(f"migrate {name} {way}")
+        look(terminal)
+        source.tell(f"end {name}")
+        eventually("the other host's row", lambda: "pve2" in look(terminal)[0])
+
+        def busy() -> bool:
+            figures = [field for field in look(terminal)[0].split() if field.replace(".", "", 1).isdigit()]
+            return any(float(figure) > 1 for figure in figures)
+
+        eventually("its load there", busy)
+        terminal.keys("q")
+    assert any("pve1" in row for row in seen) and "pve2" in seen[-1]

@@ -186,8 +186,8 @@ def test_a_vm_is_opened_and_expanded_with_the_parts_of_its_own_host() -> None:
 def test_views_of_devices_and_contention_are_those_of_one_host() -> None:
     drawn = three().press("w")
     assert "Host: pve1 (1/3, Tab)" in drawn.lines[0]
-    assert "Host: pve1 (1/3, Tab)" in drawn.press("tab").lines[0]
     assert "Host: pve2 (2/3, Tab)" in drawn.press("tab").lines[0]
+    assert "Host: pve3 (3/3, Tab)" in drawn.press("tab").lines[0]
     assert "PHYSICAL DISKS" in drawn.press("s").lines[0]
     assert "Hosts: 3" in three().press("w", "a").lines[0]
 
