@@ -9,6 +9,8 @@ PYTHON := $(or $(firstword $(foreach p,/usr/bin/python3 python3,$(shell \
 endif
 BIN := $(VENV)/bin
 PYTEST := PATH="$(CURDIR)/.lab/bin:$$PATH" $(BIN)/python -m pytest
+# Starts are timed as they are once installed, also where PYTHONDONTWRITEBYTECODE is set.
+COMPILED := $(BIN)/python -m compileall -q proxtop services
 
 RUN_PACKAGES := python3 python3-venv python3-dev gcc libc6-dev pkg-config libvirt-dev
 DEB_PACKAGES := build-essential debhelper fakeroot
@@ -50,9 +52,11 @@ lab-stop: ## end the guests of make lab, and what killed tests left
 	@$(LAB) down
 
 test: $(VENV)/.dev test-packages ## every test but the slow ones
+	@$(COMPILED)
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/.dev test-packages ## the slow tests, which make test leaves out
+	@$(COMPILED)
 	@$(PYTEST) -m slow $(ARGS) || [ $$? -eq 5 ] # 5: there are none
 
 reliability: $(VENV)/.dev test-packages ## break a supervised fleet in every way and write docs/reliability.md anew (10 minutes)
@@ -71,6 +75,7 @@ lint: $(VENV)/.dev ## style, types and the direction of imports
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.dev test-packages ## what proxtop costs on 1 to 200 real guests and 1,000 others: 15 minutes, as root
+	@$(COMPILED)
 	@$(BIN)/python -m bench $(ARGS)
 
 profile: $(VENV)/.dev ## where the CPU goes, as a flame graph: make profile ARGS="--libvirt --cpu" (or a made-up host)

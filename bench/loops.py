@@ -8,6 +8,7 @@ import gc
 import pathlib
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgpack
 
@@ -16,7 +17,7 @@ from proxtop import catalog
 from proxtop.bus import topics
 from proxtop.bus.frames import decode, encode, prepare
 from proxtop.bus.ids import IdsReader, IdsWriter
-from proxtop.collectors import COLLECTORS
+from proxtop.collectors import load
 from proxtop.connectors.base import Settings
 from proxtop.connectors.qemu import QemuConnector
 from proxtop.join import Joiner
@@ -91,8 +92,7 @@ class Loops:
         """Each loop's body."""
         stamp, files, inventory = self._stamp(), self._files, self._inventory
         sampling: dict[str, Callable[[], object]] = {
-            f"sample {name}": lambda name=name: COLLECTORS[name](inventory, {}, files)  # type: ignore[misc]
-            for name in ("cpu", "mem", "net", "io", "psi")
+            f"sample {name}": partial(load(name), inventory, {}, files) for name in ("cpu", "mem", "net", "io", "psi")
         }
         return {
             CALIBRATION: calibration,
@@ -115,7 +115,7 @@ class Loops:
 
     def _sampled(self) -> list[Sample]:
         self._host.step()
-        return [COLLECTORS[name](self._inventory, {}, self._files) for name in FAMILIES]
+        return [load(name)(self._inventory, {}, self._files) for name in FAMILIES]
 
     def _stamp(self) -> Stamp:
         return Stamp("node", 1, 1, self._cycle, self._cycle / 1000, self._cycle / 1000)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 
-from proxtop.collectors import cpu, disk, host, io, mem, net, psi
 from proxtop.kernel.files import Files
 from proxtop.model import Inventory, Sample, Statistics
 
 Collector = Callable[[Inventory, Mapping[str, Statistics], Files], Sample]
 
-COLLECTORS: dict[str, Collector] = {
-    module.FAMILY.name: module.sample for module in (cpu, mem, disk, net, io, psi, host)
-}
-"""The collectors by family."""
 
-__all__ = ["COLLECTORS", "Collector"]
+def load(family: str) -> Collector:
+    """The collector of that family; the others stay out of a process that does not need them."""
+    sample: Collector = import_module(f"proxtop.collectors.{family}").sample
+    return sample
+
+
+__all__ = ["Collector", "load"]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from types import ModuleType
 
 from proxtop.bus import topics
 from proxtop.bus.frames import DOMAINS
-from proxtop.collectors import cpu, disk, host, io, mem, net, psi
+from proxtop.collectors import load
 from proxtop.kernel.files import Files
-from proxtop.model import Inventory, Message, Sample, Statistics
+from proxtop.model import Inventory, Message, Statistics
 from proxtopd.actor import Actor
 from proxtopd.clock import FIRST_SPAN_MS, Tick
 from proxtopd.setup import Setup
-
-MODULES: dict[str, ModuleType] = {"cpu": cpu, "mem": mem, "disk": disk, "net": net, "io": io, "psi": psi, "host": host}
 
 SOURCES = {"disk": ("block",), "mem": ("balloon",), "cpu": ("vcpu",), "net": ("interface",)}
 """The parts of the connector's statistics that a family uses."""
@@ -33,6 +30,7 @@ class Collector:
     def __init__(self, family: str, actor: Actor) -> None:
         self.family = family
         self.actor = actor
+        self._collect = load(family)
         setup = actor.setup
         self.files = Files(setup.procfs, setup.sysfs, setup.node if setup.node_given else None)
         self.inventory: Inventory | None = None
@@ -108,7 +106,7 @@ class Collector:
         if self.inventory is None:
             return
         mono = time.monotonic()
-        sample: Sample = MODULES[self.family].sample(self.inventory, self.source, self.files)
+        sample = self._collect(self.inventory, self.source, self.files)
         if own_times_only:
             sample = replace(
                 sample, tables={name: table for name, table in sample.tables.items() if table.at is not None}

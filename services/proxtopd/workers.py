@@ -22,8 +22,11 @@ def first(setup: Setup, answer: Callable[[str | None], None]) -> dict[str, Work]
 def others(setup: Setup, bound: Callable[[], None]) -> dict[str, Work]:
     """The other workers, by name, and all that they need; the broker first, which calls `bound` once both its ends are
     there."""
+    from proxtop.collectors import load
     from proxtopd import aggregator, broker, collector, lookup
 
+    for name in setup.families:
+        load(name)
     return {
         "broker": lambda: broker.run(setup, bound),
         "lookup": lambda: lookup.serve("lookup", setup),

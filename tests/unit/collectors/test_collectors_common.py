@@ -10,11 +10,12 @@ import pytest
 from fixture_hosts import DB, WEB, Host
 
 from proxtop import catalog
-from proxtop.collectors import COLLECTORS
+from proxtop.catalog import FAMILIES as KNOWN
+from proxtop.collectors import load
 from proxtop.kernel.files import Files
 from proxtop.model import EMPTY, Inventory, Sample, Statistics
 
-FAMILIES = list(COLLECTORS)
+FAMILIES = list(KNOWN)
 OF_VMS = [family for family in FAMILIES if any(c.table == "vm" for c in catalog.FAMILIES[family].columns)]
 
 
@@ -36,7 +37,7 @@ def check_shape(family: str, sample: Sample) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tables_and_columns_are_the_catalogs(family: str, small: Host, inventory: Inventory) -> None:
     for _ in range(2):
-        sample = COLLECTORS[family](inventory, {}, small.files)
+        sample = load(family)(inventory, {}, small.files)
         check_shape(family, sample)
         assert set(sample.tables) >= {column.table for column in catalog.FAMILIES[family].columns}
 
@@ -48,7 +49,7 @@ def test_a_host_that_tells_nothing_gives_empty_values_and_a_reason(
     shutil.rmtree(small.proc)
     shutil.rmtree(small.sys)
     small.proc.mkdir()
-    sample = COLLECTORS[family](inventory, {}, small.files)
+    sample = load(family)(inventory, {}, small.files)
     check_shape(family, sample)
     host = sample.tables.get("host")
     if host is not None and family != "host":
@@ -58,17 +59,17 @@ def test_a_host_that_tells_nothing_gives_empty_values_and_a_reason(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_garbage_in_every_file_gives_nulls_and_a_reason(family: str, small: Host, inventory: Inventory) -> None:
-    COLLECTORS[family](inventory, {}, small.files)
+    load(family)(inventory, {}, small.files)
     for path in [*small.proc.rglob("*"), *small.sys.rglob("*")]:
         if path.is_file():
             path.write_bytes(b"\xff garbage \x00 7\n")
-    check_shape(family, COLLECTORS[family](inventory, {}, small.files))
-    check_shape(family, COLLECTORS[family](inventory, {}, Files(str(small.proc), str(small.sys))))
+    check_shape(family, load(family)(inventory, {}, small.files))
+    check_shape(family, load(family)(inventory, {}, Files(str(small.proc), str(small.sys))))
 
 
 @pytest.mark.parametrize("family", OF_VMS)
 def test_a_vm_that_left_has_no_row(family: str, small: Host, inventory: Inventory) -> None:
-    collect = COLLECTORS[family]
+    collect = load(family)
     if family != "net":
         assert collect(inventory, {}, small.files).tables["vm"].ids == [DB, WEB]
         small.end(1302)
@@ -79,7 +80,7 @@ def test_a_vm_that_left_has_no_row(family: str, small: Host, inventory: Inventor
 
 @pytest.mark.parametrize("family", OF_VMS)
 def test_a_vm_whose_pid_is_another_process_now_has_no_row(family: str, small: Host, inventory: Inventory) -> None:
-    collect = COLLECTORS[family]
+    collect = load(family)
     collect(inventory, {}, small.files)
     small.end(1302)
     shutil.copytree(small.proc / "1201", small.proc / "1302")
@@ -88,7 +89,7 @@ def test_a_vm_whose_pid_is_another_process_now_has_no_row(family: str, small: Ho
 
 @pytest.mark.parametrize("family", OF_VMS)
 def test_a_vm_that_left_the_inventory_leaves_nothing_open(family: str, small: Host, inventory: Inventory) -> None:
-    collect = COLLECTORS[family]
+    collect = load(family)
     collect(inventory, {}, small.files)
     assert small.files.kept == 2
     smaller = dataclasses.replace(inventory, vms=inventory.vms[1:])
@@ -99,7 +100,7 @@ def test_a_vm_that_left_the_inventory_leaves_nothing_open(family: str, small: Ho
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_remote_host_is_never_shown_with_the_local_hosts_figures(family: str, remote: Inventory) -> None:
     files = Files()
-    sample = COLLECTORS[family](remote, {}, files)
+    sample = load(family)(remote, {}, files)
     check_shape(family, sample)
     for scope in ("device", "interface", "nic", "disk", "thread", "vcpu"):
         assert scope not in sample.tables or sample.tables[scope].ids == []
@@ -117,7 +118,7 @@ def test_a_remote_host_is_never_shown_with_the_local_hosts_figures(family: str, 
 def test_what_happened_is_said_before_what_a_remote_host_never_tells(family: str, part: str, remote: Inventory) -> None:
     files = Files()
     lost = Statistics(part, EMPTY, 1.0, "libvirt: connection lost")
-    assert COLLECTORS[family](remote, {part: lost}, files).reason == f"{family}: libvirt: connection lost (and 1 more)"
+    assert load(family)(remote, {part: lost}, files).reason == f"{family}: libvirt: connection lost (and 1 more)"
     files.close()
 
 
@@ -126,12 +127,12 @@ def test_what_happened_is_said_before_what_a_remote_host_never_tells(family: str
 def test_every_kind_of_host_is_sampled(
     family: str, name: str, host: Callable[[str], Host], inventory: Inventory
 ) -> None:
-    check_shape(family, COLLECTORS[family](inventory, {}, host(name).files))
+    check_shape(family, load(family)(inventory, {}, host(name).files))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_this_machine_is_sampled(family: str) -> None:
     files = Files()
     for _ in range(2):
-        check_shape(family, COLLECTORS[family](Inventory("qemu", ()), {}, files))
+        check_shape(family, load(family)(Inventory("qemu", ()), {}, files))
     files.close()
