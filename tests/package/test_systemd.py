@@ -22,6 +22,8 @@ from tests.package.test_debian import newer
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 READERS = ("proxtop", "proxprofiler")
+SERVICES = ("proxtopd", *READERS, "proxtop-agg")
+CLUSTER = "ipc:///run/proxtop-agg/subscribe.sock"
 SLOW_S = 90.0
 """The guest's processor is emulated: what takes a second elsewhere takes ten."""
 
@@ -83,10 +85,10 @@ def healthy(system: Machine) -> dict[str, dict[str, Any]]:
     return wait_for("all workers to run", well, SLOW_S)
 
 
-def cycle(system: Machine) -> dict[str, Any]:
-    """One cycle, read from the fleet's bus by a member of the group without any privilege."""
+def cycle(system: Machine, bus: str = "/run/proxtop") -> dict[str, Any]:
+    """One cycle, read from that bus by a member of the group without any privilege."""
     reader = "setpriv --reuid=nobody --regid=nogroup --groups=proxtop --bounding-set=-all --no-new-privs"
-    command = f"{reader} proxtop --bus=/run/proxtop --runs=1 --printer=json --cpu --io --host 2> /dev/null"
+    command = f"{reader} proxtop --bus={bus} --runs=1 --printer=json --cpu --io --host 2> /dev/null"
     text = wait_for("a cycle", lambda: system.run(f"{command} || true", timeout=60), SLOW_S)
     found: dict[str, Any] = json.loads(text)
     return found
@@ -191,14 +193,41 @@ def test_the_readers_services_send_what_the_fleet_measures(system: Machine) -> N
     assert system.run("stat -c %U:%a /var/lib/proxprofiler") == "proxtop:750\n"
 
 
+def test_the_aggregators_service_hears_a_hypervisor_through_its_door(system: Machine) -> None:
+    """Step by step as docs/operations.md has it, hypervisor and aggregator on one machine."""
+    system.run("proxtop keys new agg1 --user=proxtop-agg && proxtop keys show agg1 > /agg1.pub", timeout=60)
+    system.run("proxtop keys new hypervisor --user=proxtop && proxtop keys trust /agg1.pub", timeout=60)
+    for line in ("=tcp://127.0.0.1:7654", "_KEY=/etc/proxtop/hypervisor.key", "_TRUSTED=/etc/proxtop/trusted"):
+        system.run(f"echo PROXTOP_DOOR{line} >> /etc/proxtop.conf")
+    system.run("proxtopd check > /dev/null && systemctl reload proxtopd", timeout=60)
+    system.run("proxtop keys show hypervisor > /etc/proxtop/hypervisor.pub", timeout=60)
+    lines = ('name = "agg1"', 'key = "/etc/proxtop/agg1.key"', "[[hypervisors]]", 'node = "hypervisor"',
+             'address = "tcp://127.0.0.1:7654"', 'key = "/etc/proxtop/hypervisor.pub"')  # fmt: skip
+    system.run("".join(f"echo '{line}' >> /etc/proxtop/agg.toml;" for line in lines))
+    system.run("setpriv --reuid=proxtop-agg --regid=proxtop --init-groups proxtop-agg check > /dev/null", timeout=60)
+    system.run("systemctl enable --now proxtop-agg 2> /dev/null", timeout=60)
+    assert cycle(system, CLUSTER)["host"]["host_name"] == "hypervisor"
+    before, user = shown(system, "proxtop-agg", "MainPID", "User")
+    assert user == "proxtop-agg"
+    system.run(f"kill -9 {before}")
+    wait_for("a restart", lambda: shown(system, "proxtop-agg", "NRestarts", "ActiveState") == ["1", "active"], SLOW_S)
+    assert cycle(system, CLUSTER)["node"] == "hypervisor"
+    system.run("echo nonsense >> /etc/proxtop/agg.toml")
+    assert system.run("systemctl reload proxtop-agg 2> /dev/null || echo refused", timeout=60) == "refused\n"
+    system.run("sed -i /nonsense/d /etc/proxtop/agg.toml; systemctl reload proxtop-agg", timeout=60)
+    status = json.loads(system.run("proxtop-agg status --json", timeout=60))
+    assert status["hosts"]["hypervisor"]["state"] == "running"
+
+
 def test_an_upgrade_restarts_what_runs_and_keeps_what_was_edited(system: Machine) -> None:
-    before = {name: shown(system, name, "MainPID") for name in ("proxtopd", *READERS)}
+    before = {name: shown(system, name, "MainPID") for name in SERVICES}
     dpkg(system, "-i --force-confold /newer.deb")
     for name, pid in before.items():
         wait_for(name, lambda name=name: shown(system, name, "ActiveState") == ["active"], SLOW_S)  # type: ignore[misc]
         assert shown(system, name, "MainPID") != pid
-    assert system.run("tail -n 1 /etc/proxtop.conf") == "PROXTOP_TARGET=127.0.0.1:5000\n"
+    assert "PROXTOP_TARGET=127.0.0.1:5000\n" in system.run("cat /etc/proxtop.conf")
     healthy(system)
+    assert cycle(system, CLUSTER)["node"] == "hypervisor"
 
 
 def test_a_wrong_configuration_stops_it_with_one_line_and_no_restarts(system: Machine) -> None:
@@ -212,7 +241,7 @@ def test_a_wrong_configuration_stops_it_with_one_line_and_no_restarts(system: Ma
 
 
 def test_removed_it_is_stopped_and_purged_it_is_gone(system: Machine) -> None:
-    pids = {shown(system, name, "MainPID")[0] for name in ("proxtopd", *READERS)}
+    pids = {shown(system, name, "MainPID")[0] for name in SERVICES}
     pids |= {str(row["pid"]) for row in healthy(system).values()}
     dpkg(system, "-r proxtop")
     assert system.run(f"ls -d {' '.join(f'/proc/{pid}' for pid in pids)} 2> /dev/null || true") == ""
