@@ -21,7 +21,7 @@ ALLOWED = frozenset(("query-balloon", "query-blockstats", "query-block", "query-
 """Commands that only tell; `guest_stats` is the one property that is read besides."""
 
 CONCURRENT = 16
-PROMPT = 4
+PROMPT = 3
 """So many sessions at a time while their monitors answer promptly: more would only hold each socket for longer. Those
 that take longer than PROMPT_S do not count: of them up to CONCURRENT are waited for."""
 
@@ -31,6 +31,7 @@ _CHUNK = 1 << 14
 _ADDRESS_MOST = 107
 _CAPABILITIES = b'{"execute":"qmp_capabilities","id":-1}\n'
 _GREETING = b'{"QMP": {'
+_loads = json.JSONDecoder().decode
 _CLOSED = "QEMU closed the monitor"
 
 Reply = Any
@@ -144,7 +145,7 @@ class _Talk:
             self._greeted = True
             return
         try:
-            message = json.loads(line)
+            message = _loads(line.decode())
         except (ValueError, RecursionError):
             raise _Failed("what answers speaks no QMP") from None
         if not isinstance(message, dict):
