@@ -104,9 +104,8 @@ class Part:
         """All rows that are not older than two refreshes."""
         oldest = now - 2 * refresh
         fresh = [(name, row) for rows in self._rows.values() for name, row in rows.items() if row.at >= oldest]
-        columns: Columns = {
-            column: [row.values[place] for _, row in fresh] for place, column in enumerate(self._columns)
-        }
+        turned = zip(*(row.values for _, row in fresh), strict=True) if fresh else ((),) * len(self._columns)
+        columns: Columns = {name: list(column) for name, column in zip(self._columns, turned, strict=True)}
         table = Table([name for name, _ in fresh], columns, [row.at for _, row in fresh])
         return Statistics(self.name, table, refresh, reason, prime)
 

@@ -8,6 +8,8 @@ image there (src/qemu: qemuMonitorJSONBlockStatsUpdateCapacityData, qemuDomainGe
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from proxtop.connectors.balloon import whole
 from proxtop.model import Value
@@ -36,19 +38,34 @@ def block_rows(record: Record, disks: Collection[str]) -> dict[str, tuple[Value,
     """By disk name, columns as base.BLOCK; a medium that is no disk of these is left out."""
     rows: dict[str, tuple[Value, ...]] = {}
     for number in range(_count(record, "block.count")):
-        name = record.get(f"block.{number}.name")
+        keys = _keys(number)
+        name = record.get(keys.name)
         if isinstance(name, str) and name in disks and name not in rows:
-            values = (whole(record.get(f"block.{number}.{key}")) for key in _BLOCK)
-            rows[name] = *values, *_sizes(record, f"block.{number}")
+            values = tuple([whole(record.get(key)) for key in keys.counters])
+            rows[name] = *values, *_sizes(values[-1], whole(record.get(keys.physical)), record.get(keys.path))
     return rows
 
 
-def _sizes(record: Record, disk: str) -> tuple[Value, Value]:
+class _Keys(NamedTuple):
+    """What libvirt calls the figures of a disk."""
+
+    name: str
+    path: str
+    physical: str
+    counters: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def _keys(number: int) -> _Keys:
+    disk = f"block.{number}"
+    return _Keys(f"{disk}.name", f"{disk}.path", f"{disk}.physical", tuple(f"{disk}.{key}" for key in _BLOCK))
+
+
+def _sizes(capacity: Value, physical: int | None, path: object) -> tuple[Value, Value]:
     """(allocation, physical): what the image takes, and how large a device is; None where the figure may be another."""
-    physical, path = whole(record.get(f"{disk}.physical")), record.get(f"{disk}.path")
     if isinstance(path, str) and path.startswith("/dev/") and not path.startswith("/dev/shm/"):
         return None, physical
-    is_own_size = physical == whole(record.get(f"{disk}.capacity")) or (physical is not None and physical % _SECTOR)
+    is_own_size = physical == capacity or (physical is not None and physical % _SECTOR)
     return None if is_own_size else physical, None
 
 
