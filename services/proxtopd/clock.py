@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIRST_SPAN_MS = 270
+FIRST_SPAN_MS = 260
 """From the priming sample to the first line: counters move by ticks of 4 ms, so 0.25 s and a little."""
 
 
