@@ -106,8 +106,8 @@ class Publisher:
     """The publishing end of one actor: stamps frames, counts what it could not send.
 
     It is an XPUB that connects to the broker: the broker's subscription arrives first, so a frame sent after it is not
-    lost. The last frame of each topic is kept and sent at each subscription: what came before it, and what a broker
-    that was started again has lost. Readers that saw it drop it as a replay.
+    lost; `connected` says that it is there. The last frame of each topic is kept and sent at each subscription: what
+    came before it, and what a broker that was started again has lost. Readers that saw it drop it as a replay.
     """
 
     def __init__(self, context: Sockets, endpoint: str, node: str) -> None:
@@ -124,7 +124,7 @@ class Publisher:
         self._last: dict[bytes, list[bytes]] = {}
         self._unsent: set[bytes] = set()
         self._ids = IdsWriter()
-        self._connected = False
+        self.connected = False
 
     def publish(
         self, kind: str, part: str, cycle: int, body: Payload, *, mono: float | None = None, node: str | None = None
@@ -137,11 +137,11 @@ class Publisher:
         now = time.monotonic()
         stamp = Stamp(node, self.epoch, seq, cycle, time.time(), now if mono is None else mono)
         frames = encode(kind, part, stamp, body, self._ids)
-        if not self._connected:
+        if not self.connected:
             self.on_readable()
         topic = frames[0]
         self._last[topic] = frames
-        if self._connected:
+        if self.connected:
             self._send(frames)
         else:
             self.drops += topic in self._unsent
@@ -161,7 +161,7 @@ class Publisher:
         subscribed = False
         while True:
             try:
-                subscribed = self._connected = self.socket.recv(zmq.DONTWAIT)[:1] == b"\x01"
+                subscribed = self.connected = self.socket.recv(zmq.DONTWAIT)[:1] == b"\x01"
             except zmq.Again:
                 break
         if subscribed:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from proxtop import connectors
 from proxtop.bus import topics
@@ -29,6 +30,10 @@ _MAX_LEAD_S = 0.25
 _SPAN_S = 0.25
 """The least that lies between the two times at which a row of a first line is read."""
 
+_HEARD_S = 5.0
+"""How long a reader that has its VMs waits for a bus on which to tell of them."""
+
+_LISTEN_S = 0.005
 _AGAIN_S = 2.0
 """How long a patient worker waits before it tries to reach the hypervisor again."""
 
@@ -45,15 +50,21 @@ class Reader:
         self._lead = min(LEAD * setup.interval, _MAX_LEAD_S)
         self._ended = False
         self._remote = False
+        self._heard = threading.Event()
         self._thread = threading.Thread(target=self._guard, name="connector", daemon=True)
 
     def start(self) -> None:
         """Starts asking."""
         self._thread.start()
 
+    def go(self) -> None:
+        """There is a bus: what is published from now on is heard, by those too who come a little later."""
+        self._heard.set()
+
     def stop(self) -> None:
         """Asks no more; a call in flight is left to itself."""
         self._ended = True
+        self._heard.set()
         os.write(self._end, b"x")
 
     def drained(self) -> None:
@@ -73,22 +84,26 @@ class Reader:
             self._put(0, error)
 
     def _ask(self) -> None:
+        domains = self._discover(prime=True)
+        self._heard.wait(_HEARD_S)  # the first line's span begins now
         cycle = round(time.time() * 1000)
-        domains = self._discover()
-        self._put(cycle, Domains(domains.connector, domains.domains, domains.reason, domains.remote, True))
+        self._put(cycle, domains)
         read = self._statistics(cycle, prime=True)
         tick = self._grid.first(cycle, time.time(), time.monotonic())
         tick = Tick(tick.cycle, max(tick.at, read + _SPAN_S))
+        prime = True
         while not self._ended:
-            self._wait_and_discover(cycle, tick.at)
+            self._wait_and_discover(cycle, tick.at, prime=prime)
             if self._ended:
                 return
+            prime = False
             cycle = tick.cycle
             tick = self._grid.following(cycle, time.time(), time.monotonic())
             self._statistics(cycle)
 
-    def _wait_and_discover(self, cycle: int, at: float) -> None:
-        """Waits for the next cycle; on an event, and shortly before the cycle, looks what changed."""
+    def _wait_and_discover(self, cycle: int, at: float, *, prime: bool) -> None:
+        """Waits for the next cycle; on an event, and shortly before the cycle, looks what changed. Until the first one
+        what it finds is still `prime`: there are workers that have yet to hear of it."""
         looked = False
         while not self._ended:
             now = time.monotonic()
@@ -99,12 +114,12 @@ class Reader:
             before = not looked and time.monotonic() >= at - self._lead
             looked = looked or before
             if changed or before:
-                self._put(cycle, self._discover())
+                self._put(cycle, self._discover(prime=prime))
 
-    def _discover(self) -> Domains:
+    def _discover(self, *, prime: bool) -> Domains:
         domains = self._connector.discover()
         self._remote = domains.remote
-        return domains
+        return replace(domains, prime=True) if prime else domains
 
     def _statistics(self, cycle: int, *, prime: bool = False) -> float:
         """Publishes every part as it comes; one that somebody waits for and that this connector does not have is empty.
@@ -233,7 +248,14 @@ def _read(actor: Actor, connector: Connector, setup: Setup) -> None:
                 sys.stderr.write(f"worker connector: {type(result).__name__}: {result}\n")
                 raise Stop from result
 
+    def listen() -> None:
+        if actor.publisher.connected:
+            reader.go()
+        else:
+            actor.at(time.monotonic() + _LISTEN_S, listen)
+
     actor.watch(reader.wake_loop, take)
     reader.start()
+    listen()
     actor.run({})
     reader.stop()
