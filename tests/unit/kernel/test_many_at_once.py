@@ -1,0 +1,68 @@
+"""Files of many processes parsed in one go say what each says by itself, or nothing where one is not as it should be."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxtop.kernel.pid_io import FIELDS, parse_io, parse_ios
+from proxtop.kernel.pid_stat import parse_memories, parse_memory
+from proxtop.kernel.pressure import parse_pressure, parse_pressures
+
+IO = [
+    b"".join(f"{field}: {number * 10 + place}\n".encode() for place, field in enumerate(FIELDS)) for number in range(5)
+]
+NAMES = (b"CPU 0/KVM", b"a) S 1 (", b"", b"qemu\n(x)")
+STAT = [
+    b"%d (%s) S " % (number, name) + b" ".join(b"%d" % (number * 100 + field) for field in range(4, 53)) + b"\n"
+    for number, name in enumerate(NAMES)
+]
+PRESSURE = [
+    f"some avg10={n}.50 avg60=0.25 avg300=0.00 total={n}000\n".encode()
+    + f"full avg10=0.00 avg60=0.0{n} avg300=0.00 total={n}\n".encode()
+    for n in range(4)
+]
+
+
+def test_io_and_memory_of_many_processes() -> None:
+    assert parse_ios(IO) == [list(column) for column in zip(*map(parse_io, IO), strict=True)]
+    assert parse_memories(STAT) == [list(column) for column in zip(*map(parse_memory, STAT), strict=True)]
+
+
+@pytest.mark.parametrize("names", [(b"some", b"full"), (b"full",)])
+def test_pressure_of_many_cgroups(names: tuple[bytes, ...]) -> None:
+    texts = PRESSURE if len(names) == 2 else [text[text.index(b"full") :] for text in PRESSURE]
+    each = [parse_pressure(text) for text in texts]
+    wanted = [
+        [list(column) for column in zip(*(one[kind] or () for one in each), strict=True)]
+        for kind in ((0, 1) if len(names) == 2 else (1,))
+    ]
+    assert parse_pressures(texts, names) == wanted
+
+
+@pytest.mark.parametrize("bad", [b"", b"x", b"rchar: 1\n", IO[0][:-3], IO[0].replace(b"1", b"x"), IO[0] + IO[1]])
+def test_one_that_is_not_as_it_should_be_is_found(bad: bytes) -> None:
+    assert parse_ios([*IO, bad]) is None
+
+
+@pytest.mark.parametrize("bad", [b"", b"1 (x) S 1 2\n", STAT[0].replace(b" 10 ", b" x ", 1), STAT[0] + b" 1"])
+def test_a_stat_that_is_not_as_it_should_be_is_found(bad: bytes) -> None:
+    assert parse_memories([*STAT, bad]) is None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        PRESSURE[0][:40],
+        PRESSURE[0].replace(b"0.50", b"nan"),
+        PRESSURE[0].replace(b"avg60", b"avg61"),
+        PRESSURE[0] * 2,
+    ],
+)
+def test_a_pressure_that_is_not_as_it_should_be_is_found(bad: bytes) -> None:
+    assert parse_pressures([*PRESSURE, bad], (b"some", b"full")) is None
+
+
+def test_none_at_all_is_no_row() -> None:
+    assert parse_ios([]) == [[]] * len(FIELDS)
+    assert parse_memories([]) == [[]] * 6
