@@ -1,4 +1,4 @@
-"""Files of many processes parsed in one go say what each says by itself, or nothing where one is not as it should be."""
+"""Files of many processes parsed in one go say what each says by itself; nothing where one is not as it should be."""
 
 from __future__ import annotations
 
