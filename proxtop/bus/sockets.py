@@ -75,6 +75,25 @@ def networked(socket: Socket) -> Socket:
     return socket
 
 
+def listen(socket: Socket, address: str, backlog: int) -> None:
+    """Binds to a checked tcp:// address; OSError or ZMQError where that can't be. The socket that listens is made here:
+    for its own, libzmq lists the machine's interfaces over netlink, and aborts in a sandbox that has no netlink."""
+    import socket as network
+
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    found = network.getaddrinfo(
+        None if host == "*" else host.strip("[]"), int(port), type=network.SOCK_STREAM, flags=network.AI_PASSIVE
+    )
+    family, kind, protocol, _, where = found[0]
+    with network.socket(family, kind | network.SOCK_NONBLOCK | network.SOCK_CLOEXEC, protocol) as listening:
+        listening.setsockopt(network.SOL_SOCKET, network.SO_REUSEADDR, 1)
+        listening.bind(where)
+        listening.listen(backlog)
+        socket.set(zmq.USE_FD, listening.fileno())
+        socket.bind(address)
+        listening.detach()  # it is libzmq's now
+
+
 class Secure(Protocol):
     """What makes a socket a secure one, before it is connected."""
 

@@ -23,7 +23,7 @@ from zmq.backend import zmq_poll
 
 from proxtop.bus import curve, endpoints, keys, topics
 from proxtop.bus.keys import KeyProblem, Pair
-from proxtop.bus.sockets import HIGH_WATER, Context, Publisher, bounded, networked, receive
+from proxtop.bus.sockets import HIGH_WATER, Context, Publisher, bounded, listen, networked, receive
 from proxtop.model import Status
 from proxtopd.configuration import DOOR, DOOR_KEYS
 from proxtopd.lastvalues import LastValues
@@ -40,6 +40,9 @@ _MOST_GROWTH = 192 << 20
 
 _MOST_MESSAGE = topics.MAX_TOPIC_BYTES + 128
 """Bytes that a reader may send at once: a subscription, sealed."""
+
+_BACKLOG = 1024
+"""Connections that may wait to be accepted."""
 
 _CHECK_S = 0.5
 _RETRY_S = 1.0
@@ -210,12 +213,11 @@ class Door:
         socket.set(zmq.XPUB_VERBOSE, 1)
         socket.set(zmq.SNDHWM, self._options.high_water)
         socket.set(zmq.MAXMSGSIZE, _MOST_MESSAGE)
-        socket.set(zmq.BACKLOG, 1024)
         if self._own is not None:
             curve.serve(socket, self._own)
         try:
-            socket.bind(self._options.address)
-        except zmq.ZMQError as error:
+            listen(socket, self._options.address, _BACKLOG)
+        except (OSError, zmq.ZMQError) as error:
             socket.close(0)
             self._trouble(f"can't listen: {error.strerror}")
             return
