@@ -19,13 +19,14 @@ _TURNS = 32
 class Throttles:
     """For each process the files that tell of a limit."""
 
-    __slots__ = ("_files", "_limited", "_members", "_pass", "_turns", "_where")
+    __slots__ = ("_failed", "_files", "_limited", "_members", "_pass", "_turns", "_where")
 
     def __init__(self) -> None:
         self._pass = 0
         self._members: Members | None = None
         self._files: dict[str, tuple[Process, list[str]]] = {}
         self._limited: set[int] = set()
+        self._failed: set[int] = set()
         self._turns: list[list[int]] = [[] for _ in range(_TURNS)]
         self._where = Hierarchies()
 
@@ -34,7 +35,7 @@ class Throttles:
         self._pass += 1
         if members is not self._members:
             self._adopt(members, files, reasons)
-        for place in self._turns[self._pass % _TURNS]:
+        for place in self._failed.union(self._turns[self._pass % _TURNS]):  # what can't be read is told each time
             self._look(place, files, reasons)
         result: list[int | None] = [None] * len(members.pairs)
         for place in self._limited:
@@ -48,6 +49,7 @@ class Throttles:
         self._members = members
         self._where = hierarchies(files)
         self._limited.clear()
+        self._failed.clear()
         self._turns = [[] for _ in range(_TURNS)]
         known, self._files = self._files, {}
         for place, (vm, process) in enumerate(members.pairs):
@@ -67,12 +69,14 @@ class Throttles:
         assert process is not None and vm.cgroup is not None
         numbers = [number for number, _ in vm.vcpus]
         found = []
+        self._failed.discard(place)
         try:
             for path in self._where.cpu_stats(vm.cgroup, numbers):
                 if (text := files.once(path)) is not None and parse_cpu_stat(text) is not None:
                     found.append(path)
         except KernelError as error:
             reasons.add(error)
+            self._failed.add(place)
         self._keep(place, vm, (process, found))
 
     def _keep(self, place: int, vm: VM, entry: tuple[Process, list[str]]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from fixture_hosts import DB, WEB, Host, web
 
 from proxtop.collectors import cpu
+from proxtop.kernel.errors import FileError
 from proxtop.kernel.files import File, Files
 from proxtop.kernel.pid_stat import parse_start
 from proxtop.model import VM, Inventory, Statistics, Table, Thread
@@ -166,6 +167,22 @@ def test_a_remote_hosts_vcpus_are_the_connectors_with_their_own_time(remote: Inv
     assert vcpus.columns == {"gen": [None], "run_ns": [5], "wait_ns": [1], "cpu": [None]}
     assert sample.tables["vm"].columns["process_ns"] == [None, None]
     files.close()
+
+
+def test_a_limit_that_can_not_be_read_is_told_each_time(
+    small: Host, inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = Files.once
+
+    def denied(self: Files, path: str) -> bytes | None:
+        if path.endswith("cpu.stat"):
+            raise FileError(path, 13)
+        return once(self, path)
+
+    monkeypatch.setattr(Files, "once", denied)
+    for _ in range(3):
+        sample = cpu.sample(inventory, {}, small.files)
+        assert sample.reason is not None and "cpu.stat" in sample.reason
 
 
 def _until_asleep(pid: int) -> None:
