@@ -17,10 +17,9 @@ _LASTING_S = 10.0
 class Interfaces:
     """What was read of each interface."""
 
-    __slots__ = ("_asked", "_indexes", "_known", "_lasting", "_names", "_next", "_own", "_until", "inventory")
+    __slots__ = ("_asked", "_indexes", "_known", "_lasting", "_names", "_next", "_own", "_until")
 
     def __init__(self) -> None:
-        self.inventory: Inventory | None = None
         self._names: list[str] = []
         self._known: dict[str, tuple[str | None, int | None]] = {}
         self._asked = 0.0
@@ -73,8 +72,7 @@ class Interfaces:
             return None
 
     def adopt(self, inventory: Inventory, files: Files) -> None:
-        """Closes the files of NICs that left the inventory."""
-        self.inventory = inventory
+        """Closes the files of interfaces that are no VM's and not the last one either."""
         names = {nic.name for vm in inventory.vms for nic in vm.nics or () if nic.netns is None} | {*self._names[-1:]}
         for name in self._indexes.keys() - names:
             files.forget(self._indexes.pop(name).path)

@@ -108,8 +108,7 @@ def _picks(
             if place is not None:
                 gen = memory.index(files, nic.name) if nic.netns is None else None
                 picks.append(_Pick(f"{vm.uuid}/{nic.name}", nic.mac, nic.swapped, nic.netns, place, gen))
-    if memory.inventory is not inventory:
-        memory.adopt(inventory, files)
+    memory.adopt(inventory, files)
     last.inventory = None if others else inventory  # what is in other namespaces is looked for each time
     last.found = picks
     return picks

@@ -232,6 +232,16 @@ def test_the_last_interface_made_anew_has_another_gen_though_it_stays_the_last(
     assert rows(net.sample(inventory, {}, small.files).tables["nic"], "gen")[f"{DB}/macvtap0"] == (90,)
 
 
+def test_interfaces_that_come_and_go_leave_no_files_behind(small: Host, inventory: Inventory) -> None:
+    path, text = small.proc / "1/net/dev", (small.proc / "1/net/dev").read_text()
+    known = []
+    for number in range(5):
+        path.write_text(f"{text}veth{number}: {' '.join(['0'] * 16)}\n")
+        net.sample(inventory, {}, small.files)
+        known.append(len(small.files._files))
+    assert known[1:] == [known[1]] * 4
+
+
 def test_counters_of_nics_are_read_each_time(small: Host, inventory: Inventory) -> None:
     net.sample(inventory, {}, small.files)
     path = small.proc / "1/net/dev"
