@@ -81,12 +81,14 @@ def listen(socket: Socket, address: str, backlog: int) -> None:
     import socket as network
 
     host, _, port = address.removeprefix("tcp://").rpartition(":")
-    found = network.getaddrinfo(
-        None if host == "*" else host.strip("[]"), int(port), type=network.SOCK_STREAM, flags=network.AI_PASSIVE
-    )
+    if host == "*":  # every address of this machine, of both kinds where it has both
+        host = "::" if network.has_dualstack_ipv6() else "0.0.0.0"
+    found = network.getaddrinfo(host.strip("[]"), int(port), type=network.SOCK_STREAM, flags=network.AI_PASSIVE)
     family, kind, protocol, _, where = found[0]
     with network.socket(family, kind | network.SOCK_NONBLOCK | network.SOCK_CLOEXEC, protocol) as listening:
         listening.setsockopt(network.SOL_SOCKET, network.SO_REUSEADDR, 1)
+        if family == network.AF_INET6:
+            listening.setsockopt(network.IPPROTO_IPV6, network.IPV6_V6ONLY, 0)
         listening.bind(where)
         listening.listen(backlog)
         socket.set(zmq.USE_FD, listening.fileno())
