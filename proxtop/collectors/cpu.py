@@ -99,29 +99,25 @@ def _vms(
 
 
 def _vcpus(crew: Crew, times: Times, out: frozenset[int]) -> Table:
-    places = [place for place in crew.vcpus if place not in out] if out else crew.vcpus
-    return Table(
-        [crew.threads[place].key for place in places],
-        {
-            "gen": [crew.threads[place].kind for place in places],
-            "run_ns": [times.run_ns[place] for place in places],
-            "wait_ns": [times.wait_ns[place] for place in places],
-            "cpu": [crew.cpus[place] for place in places],
-        },
-    )
+    rows = crew.vcpus.without(out)
+    columns: dict[str, Any] = {
+        "gen": rows.kinds,
+        "run_ns": [times.run_ns[place] for place in rows.places],
+        "wait_ns": [times.wait_ns[place] for place in rows.places],
+        "cpu": [crew.cpus[place] for place in rows.places],
+    }
+    return Table(rows.keys, columns)
 
 
 def _threads(crew: Crew, times: Times, out: frozenset[int]) -> Table:
-    places = [place for place in crew.others if place not in out] if out else crew.others
-    return Table(
-        [crew.threads[place].key for place in places],
-        {
-            "role": [crew.threads[place].kind for place in places],
-            "own": [crew.threads[place].own for place in places],
-            "run_ns": [times.run_ns[place] for place in places],
-            "wait_ns": [times.wait_ns[place] for place in places],
-        },
-    )
+    rows = crew.others.without(out)
+    columns: dict[str, Any] = {
+        "role": rows.kinds,
+        "own": rows.own,
+        "run_ns": [times.run_ns[place] for place in rows.places],
+        "wait_ns": [times.wait_ns[place] for place in rows.places],
+    }
+    return Table(rows.keys, columns)
 
 
 def _host(inventory: Inventory, files: Files, reasons: Reasons) -> Table:

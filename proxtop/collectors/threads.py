@@ -30,6 +30,22 @@ class Thread(NamedTuple):
     stat: File | None = None
 
 
+class Rows(NamedTuple):
+    """Some of the threads: their places, and what stands still of each."""
+
+    places: list[int]
+    keys: list[str]
+    kinds: list[int | str]
+    own: list[int]
+
+    def without(self, out: frozenset[int]) -> Rows:
+        """The same but for the threads at these places."""
+        if not out:
+            return self
+        rows = [row for row in zip(*self, strict=True) if row[0] not in out]
+        return Rows(*map(list, zip(*rows, strict=True))) if rows else Rows([], [], [], [])
+
+
 class Times(NamedTuple):
     """What the threads' schedstats say, a list of each; `gone` are the places of threads that say nothing, `living`
     those of threads that are there."""
@@ -41,7 +57,7 @@ class Times(NamedTuple):
 
 
 class Crew:
-    """All threads of these VMs. `spans` has each VM's places; `vcpus` and `others` are places too."""
+    """All threads of these VMs. `spans` has each VM's places, `cpus` the CPU that each vCPU ran on last."""
 
     def __init__(self, files: Files, members: Members, ended: frozenset[str]) -> None:
         self.members = members
@@ -55,10 +71,14 @@ class Crew:
             if process is not None:
                 groups.append((process, [thread.schedstat for thread in own]))
         self._batch = Batch(files, groups)
-        self.vcpus = [place for place, thread in enumerate(self.threads) if thread.stat is not None]
-        self.others = [place for place, thread in enumerate(self.threads) if thread.stat is None]
+        self.vcpus = self._rows([place for place, thread in enumerate(self.threads) if thread.stat is not None])
+        self.others = self._rows([place for place, thread in enumerate(self.threads) if thread.stat is None])
         self.cpus: list[int | None] = [None] * len(self.threads)
         self._slices = [-1] * len(self.threads)
+
+    def _rows(self, places: list[int]) -> Rows:
+        threads = [self.threads[place] for place in places]
+        return Rows(places, [one.key for one in threads], [one.kind for one in threads], [one.own for one in threads])
 
     def read(self, reasons: Reasons) -> tuple[list[int | None], Times]:
         """(the CPU time of each VM's process, of the VMs that have one, read just before its threads; the threads'
@@ -80,7 +100,7 @@ class Crew:
         """The CPU that a vCPU ran on last is read again only when it was scheduled since: its stat is dearer to read
         than its schedstat by far."""
         before, self._slices = self._slices, times.slices
-        for place in self.vcpus:
+        for place in self.vcpus.places:
             slices, stat = times.slices[place], self.threads[place].stat
             if place in times.gone or stat is None or (slices and slices == before[place]):
                 continue

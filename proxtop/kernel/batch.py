@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from itertools import repeat
 
 from proxtop.kernel.errors import FileError
 from proxtop.kernel.files import File, Files, Process
@@ -17,33 +18,38 @@ from proxtop.kernel.files import File, Files, Process
 Outcome = bytes | FileError | None
 """A file's bytes, None when it is gone, or why it can't be read."""
 
-_SHORT = 512
+_LEAST = 64
+_MOST = 512
+"""Bytes that are asked of each file: half as many again as the longest had, so that what Python sets aside for them is
+about what they take. Files of more than these many are read one by one."""
 
 
 class Batch:
     """Groups of files, each with a process whose clock is read just before them, or None."""
 
-    __slots__ = ("_files", "_groups", "_open", "_stamp")
+    __slots__ = ("_files", "_groups", "_open", "_size", "_stamp")
 
     def __init__(self, files: Files, groups: Sequence[tuple[Process | None, Sequence[File]]]) -> None:
         self._files = files
         self._groups = groups
         self._open: list[tuple[int | None, list[int]]] = []
+        self._size = 0
         self._stamp = -1
 
     def read(self) -> tuple[list[int | None], list[Outcome]]:
         """(the groups' clocks in ns of CPU, as Process.clock_ns; what the files of all groups say)"""
         if self._stamp == self._files.closings:
             pread, clock_ns = os.pread, time.clock_gettime_ns
+            size, offset = repeat(self._size), repeat(0)
             clocks: list[int | None] = []
             texts: list[Outcome] = []
             try:
                 for clock, descriptors in self._open:
                     clocks.append(None if clock is None else clock_ns(clock))
-                    texts += [pread(fd, _SHORT, 0) for fd in descriptors]
+                    texts += map(pread, descriptors, size, offset)
             except OSError:
                 return self._read_each()
-            if max(map(len, texts), default=0) < _SHORT:  # type: ignore[arg-type]
+            if max(map(len, texts), default=0) < self._size:  # type: ignore[arg-type]
                 return clocks, texts
         return self._read_each()
 
@@ -57,8 +63,10 @@ class Batch:
             (None if process is None else process.clock, [file.descriptor for file in files])
             for process, files in self._groups
         ]
+        longest = max((len(text) for text in texts if isinstance(text, bytes)), default=0)
+        self._size = min(_MOST, max(_LEAST, longest * 3 // 2))
         kept = all(fd >= 0 for _, descriptors in self._open for fd in descriptors)
-        self._stamp = self._files.closings if kept else -1
+        self._stamp = self._files.closings if kept and longest < _MOST else -1
         return clocks, texts
 
 

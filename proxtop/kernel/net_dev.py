@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxtop.kernel.errors import ParseError
+from proxtop.kernel.numbers import integers
 
 RX = ("bytes", "packets", "errs", "drop", "fifo", "frame", "compressed", "multicast")
 TX = ("bytes", "packets", "errs", "drop", "fifo", "colls", "carrier", "compressed")
@@ -30,9 +31,11 @@ def parse_net_dev(text: bytes) -> NetDev:
         fields = [field for line in lines for field in _row(line)]
     try:
         names = [name.decode(errors="replace") for name in fields[0::_WIDTH]]
-        columns = [[int(field) for field in fields[place::_WIDTH]] for place in range(1, _WIDTH)]
+        del fields[0::_WIDTH]
+        numbers = integers(b" ".join(fields))
     except ValueError:
         raise ParseError("/proc/net/dev", text) from None
+    columns = [numbers[place::_NUMBERS] for place in range(_NUMBERS)]
     return NetDev(names, columns[: len(RX)], columns[len(RX) :])
 
 

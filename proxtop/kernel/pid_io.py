@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxtop.kernel.errors import ParseError
+from proxtop.kernel.numbers import integers
 
 FIELDS = ("rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes")
 _KEYS = [field.encode() + b":" for field in FIELDS]
+_DIGITS = b"0123456789"
+_EMPTY = b"".join([key + b" \n" for key in _KEYS])
+_LETTERS = bytes(set(b" ".join(_KEYS)))
 
 
 def parse_io(text: bytes) -> list[int | None]:
@@ -25,11 +29,12 @@ def parse_io(text: bytes) -> list[int | None]:
 
 def parse_ios(texts: Sequence[bytes]) -> list[list[int]] | None:
     """The same of many processes, a list of each field; None where one of them is not as it should be."""
-    fields = b"".join(texts).split()
-    width = 2 * len(_KEYS)
-    if len(fields) != width * len(texts) or fields[0::2] != _KEYS * len(texts):
+    text = b"".join(texts)
+    if text.translate(None, _DIGITS) != _EMPTY * len(texts):
         return None
     try:
-        return [list(map(int, fields[place::width])) for place in range(1, width, 2)]
+        numbers = integers(text.translate(None, _LETTERS))
     except ValueError:
         return None
+    width = len(_KEYS)
+    return [numbers[place::width] for place in range(width)]

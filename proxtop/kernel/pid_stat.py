@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxtop.kernel.errors import ParseError
+from proxtop.kernel.numbers import integers
 
 _WHAT = "/proc/PID/stat"
 _FIELDS = 22
@@ -83,14 +84,18 @@ def parse_memory(text: bytes) -> tuple[int, int, int, int, int, int]:
 
 def parse_memories(texts: Sequence[bytes]) -> list[list[int]] | None:
     """The same of many processes, a list of each of the six; None where one of them is not as it should be."""
-    fields = b" ".join([text[text.rfind(b")") + 1 :] for text in texts]).split()
-    width = len(fields) // len(texts) if texts else _FIELDS
-    if width < _FIELDS or len(fields) != width * len(texts) or not all(map(bytes.isalpha, fields[0::width])):
-        return None  # the state, field 3, is the only one that is a letter
+    tails = [text[text.rfind(b")") + 1 :] for text in texts]
+    widths = {tail.count(b" ") for tail in tails}  # each field follows one, the first of these is the state
+    if len(widths) > 1 or not all(tail[:1] == tail[2:3] == b" " and tail[1:2].isalpha() for tail in tails):
+        return None
     try:
-        return [list(map(int, fields[place::width])) for place in (7, 8, 9, 10, 20, 21)]
+        numbers = integers(b"".join([tail[3:] for tail in tails]))
     except ValueError:
         return None
+    width = max(widths, default=_FIELDS) - 1
+    if width < _FIELDS - 1 or len(numbers) != width * len(texts):
+        return None
+    return [numbers[place::width] for place in (6, 7, 8, 9, 19, 20)]
 
 
 def parse_last_cpu(text: bytes) -> int:

@@ -9,12 +9,11 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from proxtop.kernel.errors import ParseError
+from proxtop.kernel.numbers import decimals
 
-_WORDS = 9
-"""Of a line: its name, then a key and a value four times."""
-
-_KEYS = ((1, b"avg10"), (3, b"avg60"), (5, b"avg300"), (7, b"total"))
-_VALUES: tuple[tuple[int, type], ...] = ((2, float), (4, float), (6, float), (8, int))
+_DIGITS = b"0123456789"
+_EMPTY = b" avg=. avg=. avg=. total=\n"
+"""A line without its name and its digits: averages have two decimals, totals none."""
 
 
 class Pressure(NamedTuple):
@@ -45,20 +44,22 @@ def parse_pressure(text: bytes) -> tuple[Pressure | None, Pressure | None]:
 def parse_pressures(texts: Sequence[bytes], names: Sequence[bytes]) -> list[list[list[Any]]] | None:
     """Many files, each with exactly the lines of these names: for each line a list of each of Pressure's values. None
     where one of them is not so."""
-    words = b"".join(texts).replace(b"=", b" ").split()
-    count, width = len(texts), _WORDS * len(names)
-    if len(words) != width * count or words[::_WORDS] != [*names] * count:
+    text = b"".join(texts)
+    if text.translate(None, _DIGITS) != b"".join([name + _EMPTY for name in names]) * len(texts):
         return None
-    if any(words[place::_WORDS] != [key] * (len(names) * count) for place, key in _KEYS):
-        return None
+    for name in names:
+        text = text.replace(name + b" avg10=", b"")
+    for key in (b"avg60=", b"avg300=", b"total="):
+        text = text.replace(key, b"")
     try:
-        lines = [
-            [list(map(kind, words[start + place :: width])) for place, kind in _VALUES]
-            for start in range(0, width, _WORDS)
-        ]
+        numbers = decimals(text)
     except ValueError:
         return None
-    return lines if all(isfinite(sum(column)) for line in lines for column in line) else None
+    width = len(Pressure._fields) * len(names)
+    if len(numbers) != width * len(texts):
+        return None
+    columns = [numbers[place::width] for place in range(width)]
+    return [columns[start : start + len(Pressure._fields)] for start in range(0, width, len(Pressure._fields))]
 
 
 @lru_cache(maxsize=256)

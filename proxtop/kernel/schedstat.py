@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxtop.kernel.errors import ParseError
+from proxtop.kernel.numbers import integers
 
 
 def parse_schedstat(text: bytes) -> tuple[int, int, int]:
@@ -19,7 +20,7 @@ def parse_schedstat(text: bytes) -> tuple[int, int, int]:
 def parse_schedstats(texts: Sequence[bytes]) -> tuple[list[int], list[int], list[int]] | None:
     """The same of many threads, a list of each of the three; None where one of them is not as it should be."""
     try:
-        numbers = list(map(int, b"".join(texts).split()))
+        numbers = integers(b"".join(texts))
     except ValueError:
         return None
     return (numbers[0::3], numbers[1::3], numbers[2::3]) if len(numbers) == 3 * len(texts) else None

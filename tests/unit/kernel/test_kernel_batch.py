@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +83,17 @@ def test_a_file_of_any_length_is_read_whole(files: Files) -> None:
     for _ in range(3):
         _, (smaps, version) = batch.read()
         assert isinstance(smaps, bytes) and len(smaps) > 8192 and smaps.endswith(b"\n") and version
+
+
+def test_a_file_that_grows_is_read_whole(files: Files) -> None:
+    with contextlib.ExitStack() as stack:
+        waiting = stack.enter_context(select.epoll())
+        info = Path(f"/proc/self/fdinfo/{waiting.fileno()}")  # a line for each descriptor that it watches
+        batch = Batch(files, [(None, [files.file(str(info)), files.file("/proc/sys/kernel/ostype")])])
+        for _ in range(12):
+            assert batch.read()[1] == [info.read_bytes(), b"Linux\n"]
+            waiting.register(stack.enter_context(socket.socket()))
+        assert len(info.read_bytes()) > 512
 
 
 def test_what_is_no_kernel_file_system_is_opened_each_time(tmp_path: Path) -> None:
