@@ -29,7 +29,7 @@ from proxtop.connectors.libvirt_stats import (
     vcpu_rows,
 )
 from proxtop.connectors.libvirt_xml import DomainConfig, XmlError, parse_domain
-from proxtop.connectors.processes import STOPPED, Processes, Qemu
+from proxtop.connectors.processes import STOPPED, Processes
 from proxtop.kernel.files import Files
 from proxtop.model import Domain, Domains, Statistics, Value
 
@@ -254,7 +254,7 @@ class LibvirtConnector:
         self._fresh.keep(set(guests))
 
     def _described(self) -> tuple[Domain, ...]:
-        processes = self._by_uuid()
+        processes = {} if self._processes is None else self._processes.by_uuid()
         return tuple(
             Domain(
                 uuid=uuid,
@@ -268,13 +268,6 @@ class LibvirtConnector:
             )
             for uuid, guest in self._guests.items()
         )
-
-    def _by_uuid(self) -> Mapping[str, Qemu]:
-        """QEMU processes by UUID, the oldest where a child bears its parent's command line."""
-        if self._processes is None:
-            return {}
-        found = sorted(self._processes.found.values(), key=lambda qemu: (qemu.start, qemu.pid), reverse=True)
-        return {qemu.line.uuid.lower(): qemu for qemu in found if qemu.line.uuid is not None}
 
     # statistics
 
@@ -334,12 +327,11 @@ class LibvirtConnector:
 
     def _awake(self, uuids: Iterable[str]) -> list[str]:
         """Those of these VMs that may be asked: not quarantined, and their process not stopped."""
-        processes = self._by_uuid()
-        return [
-            uuid
-            for uuid in uuids
-            if uuid not in self._bulk.quarantine and not (uuid in processes and processes[uuid].state() in STOPPED)
-        ]
+        stopped = set()
+        if self._processes is not None:
+            states = self._processes.states()
+            stopped = {uuid for uuid, qemu in self._processes.by_uuid().items() if states[qemu.pid] in STOPPED}
+        return [uuid for uuid in uuids if uuid not in self._bulk.quarantine and uuid not in stopped]
 
     def _take(self, answer: Answer) -> None:
         for uuid, (at, record) in answer.records.items():

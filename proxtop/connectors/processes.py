@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from proxtop.kernel.batch import Batch
 from proxtop.kernel.cmdline import CommandLine, parse_cmdline
 from proxtop.kernel.errors import KernelError
-from proxtop.kernel.files import Files, Process
+from proxtop.kernel.files import File, Files, Process
 from proxtop.kernel.pid_stat import parse_start
 
 _SETTLED_S = 5.0
@@ -42,10 +43,15 @@ class Qemu:
         """Its start in clock ticks since boot."""
         return self.process.start
 
+    @property
+    def stat(self) -> File:
+        """Its main thread's stat: without the sums over all threads, at half the price."""
+        return self.process.file(f"task/{self.pid}/stat")
+
     def state(self) -> str | None:
         """The letter of its main thread's state (T and t: stopped), None once it is gone."""
         try:
-            text = self.process.read(f"task/{self.pid}/stat")  # without the sums over all threads: at half the price
+            text = self.stat.read()
         except KernelError:
             return None
         return None if text is None else _state(text)
@@ -69,15 +75,33 @@ class Processes:
         self._newest: bytes | None = None
         self._settled = 0.0
         self._unlisted = 0
+        self._stats: Batch | None = None
+        self._by_uuid: dict[str, Qemu] | None = None
         self.found: dict[int, Qemu] = {}
         self.reason: str | None = None
+
+    def by_uuid(self) -> Mapping[str, Qemu]:
+        """Those whose command lines have a UUID, the oldest where a child bears its parent's command line."""
+        if self._by_uuid is None:
+            found = sorted(self.found.values(), key=lambda qemu: (qemu.start, qemu.pid), reverse=True)
+            self._by_uuid = {qemu.line.uuid.lower(): qemu for qemu in found if qemu.line.uuid is not None}
+        return self._by_uuid
+
+    def states(self) -> dict[int, str | None]:
+        """Of all that were found, as Qemu.state, by PID: read in one go."""
+        if self._stats is None:
+            self._stats = Batch(self._files, [(None, [qemu.stat for qemu in self.found.values()])])
+        _, texts = self._stats.read()
+        return {
+            pid: _state(text) if isinstance(text, bytes) else None for pid, text in zip(self.found, texts, strict=True)
+        }
 
     def scan(self) -> bool:
         """Looks for new and gone ones; whether there was any."""
         newest, now = self._last_pid(), self._clock()
         quiet = newest is not None and newest == self._newest and now > self._settled
         quiet = quiet and self._unlisted < _LIST_EVERY
-        if quiet and (self._told or all(qemu.state() not in ENDED for qemu in self.found.values())):
+        if quiet and (self._told or ENDED.isdisjoint(self.states().values())):
             self._unlisted += 1
             return False
         self._newest, self._unlisted = newest, 0
@@ -123,6 +147,7 @@ class Processes:
                 changed = True
         self._others = others
         if changed:
+            self._stats = self._by_uuid = None
             self._files.keep([qemu.start << 22 | pid for pid, qemu in self.found.items()])
         return changed
 
@@ -166,6 +191,7 @@ class Processes:
     def close(self) -> None:
         """Closes what is held."""
         self._files.close()
+        self._stats = self._by_uuid = None
         self.found.clear()
         self._inodes.clear()
         self._others.clear()
