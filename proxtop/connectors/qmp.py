@@ -7,7 +7,6 @@ asks nothing that could change a VM. Written for the refresh path: qemu.qmp cost
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
 import socket
@@ -16,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+import orjson
 
 ALLOWED = frozenset(("query-balloon", "query-blockstats", "query-block", "query-cpus-fast", "query-status"))
 """Commands that only tell; `guest_stats` is the one property that is read besides."""
@@ -31,7 +32,6 @@ _CHUNK = 1 << 14
 _ADDRESS_MOST = 107
 _CAPABILITIES = b'{"execute":"qmp_capabilities","id":-1}\n'
 _GREETING = b'{"QMP": {'
-_loads = json.JSONDecoder().decode
 _CLOSED = "QEMU closed the monitor"
 
 Reply = Any
@@ -58,7 +58,7 @@ class Query:
         message: dict[str, object] = {"execute": self.command, "id": number}
         if self.arguments:
             message["arguments"] = dict(self.arguments)
-        return json.dumps(message).encode() + b"\n"
+        return orjson.dumps(message) + b"\n"
 
 
 def guest_stats(path: str) -> Query:
@@ -145,8 +145,8 @@ class _Talk:
             self._greeted = True
             return
         try:
-            message = _loads(line.decode())
-        except (ValueError, RecursionError):
+            message = orjson.loads(line)
+        except ValueError:
             raise _Failed("what answers speaks no QMP") from None
         if not isinstance(message, dict):
             raise _Failed("what answers speaks no QMP")

@@ -98,6 +98,11 @@ def garbage(client: socket.socket, over: threading.Event) -> None:
     over.wait(5)
 
 
+def deep(client: socket.socket, over: threading.Event) -> None:
+    client.sendall(GREETING + b'{"return":' * 20_000 + b"\n")
+    over.wait(5)
+
+
 def wrong_id(client: socket.socket, over: threading.Event) -> None:
     client.sendall(GREETING + b'{"return": {}, "id": 77}\n')
     over.wait(5)
@@ -133,6 +138,7 @@ def test_replies_are_found_however_they_are_cut_and_an_error_costs_only_its_own(
         (greeting_only, "no answer within 0.3 s", True),
         (half_a_message, "no answer within 0.3 s", True),
         (garbage, "what answers speaks no QMP", False),
+        (deep, "what answers speaks no QMP", False),
         (wrong_id, "an answer to nobody's question", False),
         (closes, "QEMU closed the monitor", False),
     ],
