@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import typing
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -30,6 +31,9 @@ _HEARTBEAT_LOST_MS = 8000
 _PARTS = 2
 _NOW = int(zmq.DONTWAIT)
 _MORE = int(zmq.DONTWAIT | zmq.SNDMORE)
+_EVENTS = int(zmq.EVENTS)
+_READABLE = int(zmq.POLLIN)
+_RCVMORE = int(zmq.RCVMORE)
 
 Socket = backend.Socket
 
@@ -112,11 +116,10 @@ def send(socket: Socket, frames: list[bytes]) -> None:
 def receive(socket: Socket) -> list[bytes] | None:
     """The parts of the next message, None when there is none now. Of one with more than a frame of ours has, the rest
     is thrown away: it would have no bound."""
-    try:
-        parts = [socket.recv(_NOW)]
-    except zmq.Again:
+    if not typing.cast(int, socket.get(_EVENTS)) & _READABLE:  # at half the price of an exception
         return None
-    while socket.get(zmq.RCVMORE):
+    parts = [socket.recv(_NOW)]
+    while socket.get(_RCVMORE):
         part = socket.recv()
         if len(parts) <= _PARTS:
             parts.append(part)
