@@ -84,18 +84,18 @@ def parse_memory(text: bytes) -> tuple[int, int, int, int, int, int]:
 
 def parse_memories(texts: Sequence[bytes]) -> list[list[int]] | None:
     """The same of many processes, a list of each of the six; None where one of them is not as it should be."""
-    tails = [text[text.rfind(b")") + 1 :] for text in texts]
-    widths = {tail.count(b" ") for tail in tails}  # each field follows one, the first of these is the state
-    if len(widths) > 1 or not all(tail[:1] == tail[2:3] == b" " and tail[1:2].isalpha() for tail in tails):
-        return None
+    words: list[bytes] = []
+    for text in texts:
+        fields = text[text.rfind(b")") + 2 :].split(b" ", _FIELDS)
+        if len(fields) < _FIELDS or not fields[0].isalpha():  # the state
+            return None
+        words += fields[7:11]
+        words += fields[20:22]
     try:
-        numbers = integers(b"".join([tail[3:] for tail in tails]))
+        numbers = integers(b" ".join(words))
     except ValueError:
         return None
-    width = max(widths, default=_FIELDS) - 1
-    if width < _FIELDS - 1 or len(numbers) != width * len(texts):
-        return None
-    return [numbers[place::width] for place in (6, 7, 8, 9, 19, 20)]
+    return [numbers[place::6] for place in range(6)] if len(numbers) == 6 * len(texts) else None
 
 
 def parse_last_cpu(text: bytes) -> int:
