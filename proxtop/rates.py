@@ -6,6 +6,7 @@ row starts afresh: None, never 0, never a wrapped number.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from operator import sub
 from typing import cast
@@ -161,6 +162,9 @@ def clipped(value: float | None, high: float = 100.0) -> float | None:
 
 def clip(column: Numbers, high: float = 100.0) -> Numbers:
     """A column of shares within 0 and `high`."""
+    with contextlib.suppress(TypeError, ValueError):  # one that is unknown, or no row
+        if min(cast(list[float], column)) >= 0 and max(cast(list[float], column)) <= high:
+            return column
     return each(lambda value: clipped(value, high), column)
 
 
