@@ -11,6 +11,7 @@ import contextlib
 import os
 import pathlib
 import platform
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default=",".join(PARTS), help="parts, joined by commas: %(default)s")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="numbers of VMs under libvirt: %(default)s")
+    parser.add_argument("--against", metavar="REV", help="only compare with that commit, in turn: ratios")
     given = parser.parse_args()
+    problems: list[str] = []
+    if given.against is not None:
+        revision = _commit(parser, given.against)
+        with _told("against", problems):
+            figures.report(hosts.beside(revision), {}, 1.0)
+        return 1 if problems else 0
     parts = given.only.split(",")
     if not set(parts) <= set(PARTS):
         parser.error(f"--only {given.only}: parts are {', '.join(PARTS)}")
@@ -37,7 +45,6 @@ def main() -> int:
         parser.error(f"--sizes {given.sizes}: numbers of VMs, joined by commas")
     sizes = sorted(map(int, given.sizes.split(",")))
     found: list[Figure] = []
-    problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="proxtop-bench-") as directory:
         floor = Floor(pathlib.Path(directory))
         machine = _machine(floor)
@@ -63,6 +70,15 @@ def main() -> int:
     for problem in problems:
         say(f"problem: {problem}")
     return 1 if problems else 0
+
+
+def _commit(parser: argparse.ArgumentParser, revision: str) -> str:
+    """The short name of that commit of this repository."""
+    command = ["git", "rev-parse", "--short", "--verify", f"{revision}^{{commit}}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        parser.error(f"--against {revision}: no commit of this repository")
+    return done.stdout.strip()
 
 
 def _slower(machine: Mapping[str, object], before: Mapping[str, object]) -> float:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from bench import daemon, monitors, peers, watch
+from bench import against, daemon, monitors, peers, watch
 from bench.figures import Figure, note
 from bench.fleet import Costs, Fleet, p95
 from bench.floor import Floor, files
@@ -56,6 +56,21 @@ def libvirt(sizes: Sequence[int], floor: Floor) -> list[Figure]:
     if {50, 200} <= shares.keys():
         ratio = shares[200] / shares[50]
         found.append(Figure("growth", "CPU a VM at 200 VMs to that at 50", ratio, "x", GROWTH_BAR))
+    return found
+
+
+def beside(revision: str) -> list[Figure]:
+    """Another commit beside this one, under libvirt and in a Proxmox layout."""
+    with Lab() as lab:
+        note(f"libvirt: booting {FULL} guests")
+        lab.boot_libvirt(_specs("bench", 0, FULL))
+        found = against.measure(revision, "libvirt")
+        host.sweep(lab.run_dir)
+    with tempfile.TemporaryDirectory(prefix="proxtop-pve-") as root, Lab() as lab:
+        note(f"proxmox: booting {FULL} guests")
+        lab.boot_proxmox(pathlib.Path(root), _specs("pve", 0, FULL))
+        found += against.measure(revision, "proxmox", PROXTOP_ROOT=root)
+        host.sweep(lab.run_dir)
     return found
 
 
