@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +15,8 @@ from proxtop.collectors.base import (
     Sheet,
     all_of,
     host_table,
-    picked,
     processes,
     table,
-    taken,
     times,
     unseen,
 )
@@ -27,7 +26,7 @@ from proxtop.kernel.files import PAGE_KB, Files, Process
 from proxtop.kernel.meminfo import parse_meminfo
 from proxtop.kernel.pid_stat import parse_memories, parse_memory
 from proxtop.kernel.pid_status import parse_status
-from proxtop.model import Columns, Inventory, Sample, Statistics, Table
+from proxtop.model import EMPTY, Inventory, Sample, Statistics, Table
 
 _PROCESS = ("vsize_kb", "rss_kb", "swap_kb", "minflt", "majflt", "cminflt", "cmajflt")
 _BALLOON = ("actual_kb", "available_kb", "unused_kb", "usable_kb", "swap_in_kb", "swap_out_kb")
@@ -108,20 +107,19 @@ def _process(process: Process, text: Outcome, plain: bool) -> tuple[int | None, 
 
 def _add_balloon(vms: Table, balloon: Statistics | None, now: float) -> None:
     """Adds the balloon's columns; a reading that is older than two refreshes is unknown."""
-    ids, places = picked(balloon, set(vms.ids))
-    at = times(balloon, places)
+    known = EMPTY if balloon is None else balloon.table
     refresh = 0.0 if balloon is None else balloon.refresh
-    fresh = [
-        (row, place, time)
-        for row, place, time in zip(ids, places, at, strict=True)
-        if time is None or not refresh or now - time <= 2 * refresh + _SLACK_S
-    ]
-    order = {row: position for position, (row, _, _) in enumerate(fresh)}
-    positions = [order.get(row) for row in vms.ids]
-    columns: Columns = taken(balloon, _BALLOON, [place for _, place, _ in fresh])
-    columns["balloon_at"] = [time for _, _, time in fresh]
+    at = times(balloon, range(len(known.ids)))
+    oldest = now - 2 * refresh - _SLACK_S if refresh else -math.inf
+    fresh = {
+        row: place
+        for place, (row, time) in enumerate(zip(known.ids, at, strict=True))
+        if time is None or time >= oldest
+    }
+    places = [fresh.get(row) for row in vms.ids]
+    columns = {**{name: known.columns.get(name) for name in _BALLOON}, "balloon_at": at}
     for name, column in columns.items():
-        vms.columns[name] = [None if position is None else column[position] for position in positions]
+        vms.columns[name] = [None if place is None or column is None else column[place] for place in places]
 
 
 def _host(inventory: Inventory, files: Files, reasons: Reasons) -> Table:
