@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from proxtop.attach import AttachError, PrivateFleet
 from proxtop.bus import topics
@@ -123,6 +122,8 @@ class Source:
 
     def watch(self) -> bool:
         """Takes in what happened to the connection; whether its state changed."""
+        from zmq.utils.monitor import recv_monitor_message  # with asyncio, which a fleet that is forked from us has not
+
         before = self.problem
         while _readable(self.monitor):
             event = recv_monitor_message(self.monitor, zmq.DONTWAIT)["event"]
