@@ -214,6 +214,7 @@ def main(argv: Sequence[str]) -> int:
     ready, lifeline, lock = map(int, numbers)
     for descriptor in (ready, lifeline, lock):
         os.set_inheritable(descriptor, False)
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"pt-fleet")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     postpone()

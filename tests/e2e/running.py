@@ -150,11 +150,11 @@ class Proxtop:
         return left
 
     def fleet(self) -> Iterator[int]:
-        """The processes of our private fleets."""
-        word = os.fsencode(self.runtime)
-        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        """The processes of our private fleets: forks of ours, with the environment that we gave."""
+        word = b"\0XDG_RUNTIME_DIR=%b\0" % os.fsencode(self._env["XDG_RUNTIME_DIR"])
+        for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):
-                if word in path.read_bytes():
+                if word in b"\0" + path.read_bytes() and int(path.parent.name) != self.process.pid:
                     yield int(path.parent.name)
 
 

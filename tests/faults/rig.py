@@ -172,7 +172,7 @@ class Running:
         """The process of its private fleet."""
 
         def found() -> int | None:
-            return next((pid for pid in children(self.pid) if "fleet" in _command(pid)), None)
+            return next((pid for pid, name in children(self.pid).items() if name == "pt-fleet"), None)
 
         return eventually("the private fleet", found)
 
@@ -307,10 +307,3 @@ def proxtop(*arguments: str, timeout: float = PATIENCE_S, **options: Any) -> sub
     return subprocess.run(
         [PROXTOP, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, **options
     )
-
-
-def _command(pid: int) -> str:
-    try:
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
