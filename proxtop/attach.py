@@ -7,16 +7,15 @@ import fcntl
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxtop import child
 from proxtop.bus import endpoints
 
 _PREFIX = "proxtop-fleet-"
-_FLEET = "import sys; from proxtopd.fleet import main; sys.exit(main(sys.argv[1:]))"
 _END_S = 2.0
 _UNLOCKED_S = 10.0
 
@@ -103,20 +102,13 @@ class PrivateFleet:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.ready, ready_end = os.pipe()
         lifeline_end, self._lifeline = os.pipe()
-        for descriptor in (ready_end, lifeline_end, self._lock):
-            os.set_inheritable(descriptor, True)
-        # -P: or modules would come out of whatever directory the caller happens to be in; -m would load runpy first
-        command = [
-            sys.executable, "-P", "-c", _FLEET, json.dumps({**setup, "directory": self.directory}),
-            str(ready_end), str(lifeline_end), str(self._lock),
-        ]  # fmt: skip
-        # The data go to stdout: nothing of the fleet's may mix with them, and its reader sees their end with ours.
-        empty = [(os.POSIX_SPAWN_OPEN, end, os.devnull, os.O_RDWR, 0) for end in (0, 1)]
+        ends = (ready_end, lifeline_end, self._lock)
+        told = json.dumps({**setup, "directory": self.directory})
         try:
-            self.pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=empty, setsid=True)
+            self.pid = child.start([told, *map(str, ends)], ends, verbose=setup["verbose"])
         except OSError as error:
             _remove(self.directory)
-            raise AttachError(f"the private fleet does not start: {sys.executable}: {error.strerror}", 1) from None
+            raise AttachError(f"the private fleet does not start: {error.strerror}", 1) from None
         os.close(ready_end)
         os.close(lifeline_end)
         self.process = os.pidfd_open(self.pid)

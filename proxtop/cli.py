@@ -144,8 +144,7 @@ class _Client:
 
     def _show(self) -> int:
         """The full screen, on a bus as any printer."""
-        from proxtop import control
-        from proxtop.tui import app, link
+        from proxtop.tui import link
 
         options = self._options
         families = tuple(FAMILIES) if options.families == DEFAULT_FAMILIES else options.families
@@ -158,19 +157,22 @@ class _Client:
         found = self._existing()
         if found is None:
             bus = link.private(start, options.frequency)
-            return app.run(options, bus, start, f"{self._unserved}; started a private fleet")
-        return app.run(
-            options,
-            link.Bus(
+            note = f"{self._unserved}; started a private fleet"
+        else:
+            from proxtop import control
+
+            note = ""
+            bus = link.Bus(
                 found.endpoint,
                 found.interval,
                 secure=found.secure,
                 node=options.node if options.bus is not None else None,
                 control=control.directory(found.endpoint),
                 cluster=found.cluster,
-            ),
-            start,
-        )
+            )
+        from proxtop.tui import app  # only now: the fleet, a fork of ours, has no use for it and starts meanwhile
+
+        return app.run(options, bus, start, note)
 
     def _note(self, text: str) -> None:
         """Says something once, and again only after something else."""
