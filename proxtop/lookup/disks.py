@@ -31,12 +31,14 @@ class Disks:
         self._mounts: tuple[Mount, ...] | None = None
         self._devices: dict[str, str | None] = {}
         self._images: dict[str, str | None] = {}
+        self._steps: dict[str, tuple[bool, str | None]] = {}
 
     def forget(self) -> None:
         """Mounts and links may have changed."""
         self._mounts = None
         self._devices.clear()
         self._images.clear()
+        self._steps.clear()
 
     def device(self, source: str | None) -> str | None:
         """The kernel's name of the whole device (sda, dm-3, zd16, rbd0, loop1) that holds a path, None where none of
@@ -141,10 +143,11 @@ class Disks:
                 done = done.rpartition("/")[0]
                 continue
             here = f"{done}/{part}"
-            mount = holding(self._mount_list(), here)
-            if mount is not None and mount.network:
+            if here not in self._steps:
+                self._steps[here] = self._step(here)
+            network, target = self._steps[here]
+            if network:
                 return None
-            target = self._readlink(here)
             if target is None:
                 done = here
                 continue
@@ -155,6 +158,13 @@ class Disks:
                 done = ""
             todo.extend(target.split("/")[::-1])
         return done or "/"
+
+    def _step(self, path: str) -> tuple[bool, str | None]:
+        """(whether a path without symlinks but its last part lies on a network file system, where its last part leads
+        if that is a symlink)"""
+        mount = holding(self._mount_list(), path)
+        network = mount is not None and mount.network
+        return network, None if network else self._readlink(path)
 
     def _readlink(self, path: str) -> str | None:
         if self._root is None:

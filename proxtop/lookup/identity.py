@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxtop.kernel.cmdline import parse_cmdline
+from proxtop.kernel.cmdline import IDENTITY, parse_cmdline
 from proxtop.model import Domain
 
 
@@ -24,7 +24,7 @@ def parse_identity(cmdline: bytes, *, told: bool = False) -> Identity | None:
     A program by any other name is taken for a QEMU where a connector told its PID.
     """
     program, _, arguments = cmdline.partition(b"\0")
-    line = parse_cmdline(b"qemu\0" + arguments if told and program else cmdline)
+    line = parse_cmdline(b"qemu\0" + arguments if told and program else cmdline, IDENTITY)
     return None if line is None or line.machine == "none" else Identity(line.uuid, line.name, line.vmid)
 
 
