@@ -30,6 +30,7 @@ from proxtop.connectors.libvirt_stats import (
 )
 from proxtop.connectors.libvirt_xml import DomainConfig, XmlError, parse_domain
 from proxtop.connectors.processes import STOPPED, Processes
+from proxtop.kernel.cmdline import IDENTITY
 from proxtop.kernel.files import Files
 from proxtop.model import Domain, Domains, Statistics, Value
 
@@ -363,7 +364,7 @@ class LibvirtConnector:
 
 
 def _processes(settings: Settings) -> Processes:
-    return Processes(Files(settings.procfs, settings.sysfs), time.monotonic, told=True)
+    return Processes(Files(settings.procfs, settings.sysfs), time.monotonic, told=True, only=IDENTITY)
 
 
 def _running(connection: Any) -> list[_Found]:

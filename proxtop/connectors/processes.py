@@ -63,12 +63,16 @@ class Qemu:
 
 class Processes:
     """`found` has the QEMU processes by PID. A PID's inode number in the listing tells it from the next one's. `told`
-    says that somebody else tells of VMs that end: those processes are then looked for at each listing only."""
+    says that somebody else tells of VMs that end: those processes are then looked for at each listing only. Of command
+    lines `only` these options are read."""
 
-    def __init__(self, files: Files, clock: Callable[[], float], *, told: bool = False) -> None:
+    def __init__(
+        self, files: Files, clock: Callable[[], float], *, told: bool = False, only: frozenset[str] | None = None
+    ) -> None:
         self._files = files
         self._clock = clock
         self._told = told
+        self._only = only
         self._others: dict[int, tuple[int, float]] = {}
         self._inodes: dict[int, int] = {}
         self._turn = 0
@@ -173,7 +177,7 @@ class Processes:
         root = f"{self._files.procfs}/{pid}"
         try:
             text = self._files.once(f"{root}/cmdline")
-            line = parse_cmdline(text) if text else None
+            line = parse_cmdline(text, self._only) if text else None
             if text is None or line is None or line.machine == "none":  # started only to be asked what it can do
                 return False
             stat = self._files.once(f"{root}/stat")
