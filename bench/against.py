@@ -14,7 +14,7 @@ from bench import watch
 from bench.figures import Figure, note
 from bench.fleet import Fleet
 
-_TURNS = 4
+_TURNS = 3
 _STARTS = 9
 
 

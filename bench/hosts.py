@@ -110,6 +110,9 @@ def _costs(section: str, costs: Costs, size: int, load: float) -> list[Figure]:
         add("CPU of libvirtd a cycle", costs.libvirtd, "s", LIBVIRTD_BAR_S)
     add("wake-ups a second", sum(costs.wakes.values()))
     add("memory (PSS) of the private fleet, client included", sum(costs.memory.values()), "MB", MEMORY_BAR_MB)
+    if full:
+        for name, size_mb in sorted(costs.memory.items()):
+            add(f"  memory of {name}", size_mb, "MB")
     found.append(Figure(section, "cycles that were late", costs.gaps, "", 0, load))
     return found
 

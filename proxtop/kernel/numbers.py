@@ -1,4 +1,4 @@
-"""Numbers as the kernel prints them, many at once: a JSON parser takes a seventh of the time that int() takes."""
+"""Numbers as the kernel prints them, many at once, by a JSON parser: faster than int() for each by far."""
 
 from __future__ import annotations
 
