@@ -173,7 +173,7 @@ def test_a_guest_that_hangs_unseen_is_found_left_out_and_taken_back(
     libvirt_guests: LibvirtScene, libvirt: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web, _, odd = libvirt_guests
-    monkeypatch.setattr(connector_processes.Qemu, "state", lambda self: "S")
+    monkeypatch.setattr(connector_processes, "_state", lambda stat: "S")
     with stopped(web):
         libvirt.cycle()  # hangs
         libvirt.cycle()  # finds out who
