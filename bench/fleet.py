@@ -130,7 +130,7 @@ class Fleet:
     def _processes(self, proxtop: Proxtop) -> dict[int, str]:
         names = {pid: watch.name(pid).removeprefix("pt-") for pid in watch.tree(proxtop.process.pid)}
         assert "broker" in names.values(), f"{proxtop} has no fleet of its own: end the host's first"
-        (parent,) = (pid for pid, name in names.items() if name == "fleet")
+        (parent,) = watch.children(proxtop.process.pid)
         return names | {proxtop.process.pid: "client", parent: "parent"}
 
 

@@ -53,15 +53,22 @@ def pss_mb(pid: int) -> float:
     return size / 1024
 
 
+def children(pid: int) -> list[int]:
+    """The processes that it has started and that live."""
+    found: list[int] = []
+    for listed in (PROC / str(pid) / "task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, listed.read_text().split())
+    return found
+
+
 def tree(root: int) -> list[int]:
     """The process and all that descend from it."""
     found, queue = [], [root]
     while queue:
         pid = queue.pop()
         found.append(pid)
-        for children in (PROC / str(pid) / "task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                queue += map(int, children.read_text().split())
+        queue += children(pid)
     return found
 
 
