@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 
 from bench import against, daemon, monitors, peers, watch
@@ -79,11 +78,10 @@ def proxmox() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="proxtop-pve-") as root, Lab() as lab:
         note(f"proxmox: booting {FULL} guests")
         lab.boot_proxmox(pathlib.Path(root), _specs("pve", 0, FULL))
-        time.sleep(2)
-        found = monitors.measure(pathlib.Path(root), FULL)
         section, load = f"proxmox, {FULL} VMs", watch.load()
         note(f"{section}: costs")
-        found += _costs(section, Fleet("proxmox", PROXTOP_ROOT=root).costs(), FULL, load)
+        found = _costs(section, Fleet("proxmox", PROXTOP_ROOT=root).costs(), FULL, load)
+        found += monitors.measure(pathlib.Path(root), FULL)  # the guests are through with their starts by now
         host.sweep(lab.run_dir)
         return found
 
