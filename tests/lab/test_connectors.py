@@ -169,6 +169,7 @@ def test_a_stopped_guest_delays_nobody(libvirt_guests: LibvirtScene, libvirt: Dr
     assert libvirt.statistics["block"].reason is None
 
 
+@pytest.mark.slow
 def test_a_guest_that_hangs_unseen_is_found_left_out_and_taken_back(
     libvirt_guests: LibvirtScene, libvirt: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +319,7 @@ def has_row(driver: Driver, guest: Guest) -> bool:
     return driver.row("block", guest, "vda") is not None
 
 
+@pytest.mark.slow
 def test_a_libvirtd_that_goes_and_comes_back_is_found_again(libvirt_guests: LibvirtScene, door: Door) -> None:
     with driven("libvirt", Settings(uri=door.uri, interval=CYCLE_S)) as driver:
         known = {domain.uuid for domain in driver.discover().domains}
@@ -339,6 +341,7 @@ def test_a_libvirtd_that_goes_and_comes_back_is_found_again(libvirt_guests: Libv
         assert driver.connector.wait(5, driver.wake)  # events come over the new connection
 
 
+@pytest.mark.slow
 def test_a_libvirtd_that_says_nothing_more_is_given_up_and_found_again(
     libvirt_guests: LibvirtScene, door: Door
 ) -> None:
