@@ -118,7 +118,10 @@ def receive(socket: Socket) -> list[bytes] | None:
     is thrown away: it would have no bound."""
     if not typing.cast(int, socket.get(_EVENTS)) & _READABLE:  # at half the price of an exception
         return None
-    parts = [socket.recv(_NOW)]
+    try:
+        parts = [socket.recv(_NOW)]
+    except zmq.Again:  # who sent it went meanwhile
+        return None
     while socket.get(_RCVMORE):
         part = socket.recv()
         if len(parts) <= _PARTS:

@@ -125,10 +125,7 @@ class Sheet:
 
 def all_of(parse: Callable[[list[bytes]], T | None], texts: list[Outcome]) -> T | None:
     """What `parse` makes of all texts at once; None where one of them is no text, or not as it should be."""
-    try:
-        return parse(texts)  # type: ignore[arg-type]
-    except TypeError:
-        return None
+    return parse(texts) if all(text.__class__ is bytes for text in texts) else None  # type: ignore[arg-type]
 
 
 def table(names: Sequence[str], rows: Iterable[Row], at: list[float | None] | None = None) -> Table:

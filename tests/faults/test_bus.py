@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import zmq
 
+from proxtop.attach import reachable
 from proxtop.bus import endpoints
 from proxtop.bus.sockets import Subscriber, bounded
 from proxtop.model import Snapshot, Stamp, Status
@@ -52,7 +53,8 @@ class Fleet:
                 pass_fds=ends, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
             )  # fmt: skip
         self.uri = endpoints.subscribe(str(directory))
-        assert os.read(self._ready, 100) == b"ready\n"
+        assert os.read(self._ready, 100) == b"ready\n"  # the hypervisor answers; the bus may not be there yet
+        eventually("its bus", lambda: reachable(self.uri) is None)
 
     def workers(self) -> dict[str, int]:
         return {name.removeprefix("pt-"): pid for pid, name in children(self.process.pid).items() if name[:3] == "pt-"}

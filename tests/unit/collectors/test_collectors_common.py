@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fixture_hosts import DB, WEB, Host
@@ -13,7 +17,8 @@ from proxtop import catalog
 from proxtop.catalog import FAMILIES as KNOWN
 from proxtop.collectors import load
 from proxtop.kernel.files import Files
-from proxtop.model import EMPTY, Inventory, Sample, Statistics
+from proxtop.kernel.pid_stat import parse_start
+from proxtop.model import EMPTY, VM, Inventory, Sample, Statistics
 
 FAMILIES = list(KNOWN)
 OF_VMS = [family for family in FAMILIES if any(c.table == "vm" for c in catalog.FAMILIES[family].columns)]
@@ -135,4 +140,21 @@ def test_this_machine_is_sampled(family: str) -> None:
     files = Files()
     for _ in range(2):
         check_shape(family, load(family)(Inventory("qemu", ()), {}, files))
+    files.close()
+
+
+@pytest.mark.parametrize("family", sorted({*OF_VMS} - {"disk"}))  # which may have nothing of the process itself
+def test_a_process_that_ends_between_two_passes_takes_only_its_own_row(family: str) -> None:
+    files = Files()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        own, other = (
+            VM(name, name, pid, parse_start(Path(f"/proc/{pid}/stat").read_bytes()))
+            for name, pid in (("own", os.getpid()), ("other", child.pid))
+        )
+        inventory = Inventory("qemu", (other, own))
+        for _ in range(2):
+            assert load(family)(inventory, {}, files).tables["vm"].ids == ["other", "own"]
+        child.kill()
+    for _ in range(2):
+        assert load(family)(inventory, {}, files).tables["vm"].ids == ["own"]
     files.close()
