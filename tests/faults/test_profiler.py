@@ -75,6 +75,7 @@ def profiled(shared_rig: Rig) -> Iterator[Profiled]:
     yield Profiled(shared_rig)
 
 
+@pytest.mark.slow
 def test_each_vms_score_is_on_the_bus_after_each_step(profiled: Profiled) -> None:
     first = profiled.until("a score", lambda row: True)
     assert first["name"] == "busy"

@@ -195,6 +195,7 @@ def _mute(path: pathlib.Path) -> Iterator[list[socket.socket]]:
                 connection.close()
 
 
+@pytest.mark.slow
 def test_a_monitor_that_accepts_and_never_answers_harms_only_its_machine(rig: Rig) -> None:
     root = rig.folder / "pve"
     good, mute = _proxmox(rig, root, 101), _proxmox(rig, root, 102, qmp=False)

@@ -106,6 +106,7 @@ def domblkinfo(guest: LibvirtGuest, disk: str) -> dict[str, int]:
     return {key: int(value) for key, _, value in (line.partition(":") for line in lines) if value}
 
 
+@pytest.mark.slow
 def test_disks_of_a_libvirt_guest_take_what_du_counts(lab: Lab, libvirt_guests: LibvirtScene, loop: str | None) -> None:
     with several_disks(lab, loop) as (guest, files):
         arguments = ("-f", "0.5", "-p", "json", "--disk", "--verbose", f"--vm={guest.uuid}")
@@ -166,6 +167,7 @@ def watching(host: ProxmoxScene, guest: Guest) -> Proxtop:
     return Proxtop(*options, env={"PROXTOP_ROOT": str(host.root)})
 
 
+@pytest.mark.slow
 def test_disks_of_a_proxmox_guest_take_what_du_counts(
     lab: Lab, proxmox_host: ProxmoxScene, tmp_path: pathlib.Path, loop: str | None
 ) -> None:

@@ -364,6 +364,7 @@ def test_a_listener_that_comes_late_gets_every_cycle(bench: Bench) -> None:
     assert "refused" in bench.said[0]
 
 
+@pytest.mark.slow
 def test_a_listener_that_dies_in_a_record_gets_it_whole_on_the_next_connection(bench: Bench) -> None:
     with listen() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
