@@ -83,6 +83,7 @@ class Fleet:
 
     def run(self) -> int:
         """Supervises until the owner goes, SIGTERM, or a worker's fatal end."""
+        self._libc.prctl(_PR_SET_NAME, b"pt-fleet")
         signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -214,7 +215,6 @@ def main(argv: Sequence[str]) -> int:
     ready, lifeline, lock = map(int, numbers)
     for descriptor in (ready, lifeline, lock):
         os.set_inheritable(descriptor, False)
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"pt-fleet")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     postpone()
