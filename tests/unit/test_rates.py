@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxtop.derive.groups import Groups
 from proxtop.model import Columns, Constant, Table, Value
-from proxtop.rates import Deltas, Numbers, clipped, each, plus, ratio, total, values
+from proxtop.rates import Deltas, Numbers, clip, clipped, each, plus, ratio, total, values
 
 
 def _table(ids: list[str], gens: list[int | None] | None = None, **columns: list[int | None]) -> Table:
@@ -92,6 +92,13 @@ def test_ratios_and_clips() -> None:
     assert ratio(None, 1.0) is None
     assert ratio(6.0, 3.0, 10) == 20.0
     assert [clipped(value) for value in (None, -1.0, 50.0, 101.6)] == [None, 0.0, 50.0, 100.0]
+
+
+@given(st.lists(st.none() | st.floats(-200, 200)))
+def test_a_column_is_clipped_as_each_of_its_values(column: Numbers) -> None:
+    before = list(column)
+    assert clip(column) == [clipped(value) for value in before] and column == before
+    assert clip(column, 7.0) == [clipped(value, 7.0) for value in before]
 
 
 _COUNTERS = ("a", "b", "c")
