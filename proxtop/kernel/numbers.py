@@ -12,7 +12,8 @@ _EXPECTED = b"0123456789- \n"
 
 def integers(text: bytes) -> list[int]:
     """The integers of 64 bits in a text, each followed by one blank or the end of a line; ValueError where there is
-    anything else. After the last one nothing need follow."""
+    anything else. After the last one nothing need follow. One past 64 bits, which no counter of the kernel's is, comes
+    as a float."""
     if text.translate(None, _EXPECTED):
         raise ValueError(text)
     numbers: list[int] = _listed(text)
