@@ -110,7 +110,7 @@ def _told(part: str, problems: list[str]) -> Iterator[None]:
     """What can't be measured is said, and the rest is measured none the less."""
     try:
         yield
-    except (LabError, AssertionError, OSError) as error:
+    except (LabError, AssertionError, OSError, subprocess.CalledProcessError) as error:
         problems.append(f"{part}: {type(error).__name__}: {error}")
         note(problems[-1])
 
