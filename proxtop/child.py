@@ -8,11 +8,15 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from typing import NoReturn
 
 FLEET = "proxtopd.fleet"
 """The module whose `main` it runs; by name, as nothing here imports what is the services'."""
+
+_LEAVING_S = 0.05
+_LOOK_S = 0.001
 
 
 def start(arguments: Sequence[str], kept: Sequence[int], *, verbose: bool) -> int:
@@ -26,11 +30,17 @@ def start(arguments: Sequence[str], kept: Sequence[int], *, verbose: bool) -> in
 
 
 def _alone() -> bool:
-    """Whether this process has one thread; those of libraries count, which Python knows nothing of."""
+    """Whether this process has one thread; those of libraries count, which Python knows nothing of. One that was joined
+    is listed until the kernel is through with it: that is waited for."""
+    until = time.monotonic() + _LEAVING_S
     try:
-        return len(os.listdir("/proc/self/task")) == 1
+        while len(os.listdir("/proc/self/task")) > 1:
+            if time.monotonic() > until:
+                return False
+            time.sleep(_LOOK_S)
     except OSError:
         return False
+    return True
 
 
 def _spawned(arguments: Sequence[str], kept: Sequence[int]) -> int:
