@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from proxtop.options import Options, parse
 
 if TYPE_CHECKING:
     from proxtop.attach import PrivateFleet
-    from proxtop.bus.sockets import Secure
+    from proxtop.buses import Bus, Finder
     from proxtop.model import Snapshot, Stamp
     from proxtop.printers import Printer
     from proxtop.stream import Recomputed, Snapshots
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Make = Callable[["View", float], "Printer"]
 """Makes a printer of what is asked for and the seconds between two cycles."""
 
-_STATUS_WAIT_S = 2.0
 _SILENCE_S = 5.0
 _START_S = 15.0
 """How long a private fleet may take to reach the hypervisor or to say why it can't."""
@@ -116,10 +115,13 @@ class _Client:
 
     def run(self) -> int:
         """Finds or starts a bus and prints from it until the runs are done."""
+        from proxtop.buses import Finder
+
+        finder = Finder(self._options, self._note)
         if self._screen:
-            return self._show()
+            return self._show(finder)
         with contextlib.ExitStack() as stack:
-            bus = self._attach(stack)
+            bus = self._attach(stack, finder)
             return _Loop(self._options, self._stop, bus, stack, self._make, self._note, self._announce).run()
 
     @property
@@ -142,8 +144,9 @@ class _Client:
             raise AttachError(f"-p {options.printer}: standard input and output are no terminal; use --printer=text")
         return True
 
-    def _show(self) -> int:
+    def _show(self, finder: Finder) -> int:
         """The full screen, on a bus as any printer."""
+        from proxtop.buses import setup
         from proxtop.tui import link
 
         options = self._options
@@ -152,12 +155,12 @@ class _Client:
         def start(interval: float) -> PrivateFleet:
             from proxtop.attach import PrivateFleet
 
-            return PrivateFleet(_setup(replace(options, frequency=interval, families=families)))
+            return PrivateFleet(setup(replace(options, frequency=interval, families=families)))
 
-        found = self._existing()
+        found = finder.existing()
         if found is None:
             bus = link.private(start, options.frequency)
-            note = f"{self._unserved}; started a private fleet"
+            note = f"{finder.unserved}; started a private fleet"
         else:
             from proxtop import control
 
@@ -190,127 +193,18 @@ class _Client:
         elif more:
             self._note(more)
 
-    def _attach(self, stack: contextlib.ExitStack) -> _Bus:
+    def _attach(self, stack: contextlib.ExitStack, finder: Finder) -> Bus:
         """The bus to read from: one that there is, else our own."""
-        found = self._existing()
+        found = finder.existing()
         if found is not None:
             return found
-        from proxtop import attach
+        from proxtop.attach import PrivateFleet
+        from proxtop.buses import Bus, setup
 
-        fleet = attach.PrivateFleet(_setup(self._options))
+        fleet = PrivateFleet(setup(self._options))
         stack.callback(fleet.close)
-        self._opening = f"{self._unserved}; started a private fleet"
-        return _Bus(fleet.endpoint, self._options.frequency, None, fleet)
-
-    def _existing(self) -> _Bus | None:
-        """The bus that --bus names, or that of this host's fleet where it serves what was asked."""
-        options = self._options
-        from proxtop import attach
-        from proxtop.bus import endpoints
-
-        if options.bus is not None:
-            if options.bus.startswith("ipc://") and (why := attach.reachable(options.bus)) is not None:
-                raise attach.AttachError(f"--bus {options.bus}: {why}; start one with proxtopd, or leave --bus out")
-            secure = _secure(options)
-            return self._shared(options.bus, secure, named=True) or _Bus(options.bus, None, None, None, secure)
-        local = endpoints.subscribe(endpoints.LOCAL)
-        why = attach.reachable(local)
-        if why is None:
-            shared = self._shared(local, None, named=False)
-            if shared is not None:
-                return shared
-            why = self._unserved
-        self._unserved = why
-        return None
-
-    def _shared(self, endpoint: str, secure: Secure | None, *, named: bool) -> _Bus | None:
-        """The bus of a fleet that runs, None where it does not serve what was asked."""
-        import zmq
-
-        from proxtop import attach, stream
-
-        options = self._options
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        try:
-            found = stream.fleet_status(context, endpoint, _STATUS_WAIT_S, secure, cluster=named)
-        finally:
-            context.destroy(linger=0)
-        if found is None:
-            self._unserved = "the fleet of this host does not answer"
-            return None
-        stamp, status = found
-        if status.info.get("cluster"):
-            if options.frequency not in (status.interval, Options().frequency):
-                self._note(
-                    f"the hosts on this bus have intervals of their own: --frequency={options.frequency:g} is left out"
-                )
-            return _Bus(endpoint, status.interval, None, None, secure, cluster=True)
-        node = stamp.node if abs(options.frequency / status.interval - 1) > 1e-6 else None
-        if named:
-            ratio = options.frequency / status.interval
-            multiple = ratio > 1.5 and abs(ratio - round(ratio)) < 1e-6
-            return _Bus(endpoint, status.interval, node if multiple else None, None, secure)
-        wanted = attach.Wanted(
-            options.families, options.frequency, options.connector, options.connection, options.procfs,
-            options.sysfs or "/sys", options.node,
-        )  # fmt: skip
-        reason = wanted.unserved(status.info, status.interval)
-        if reason is not None:
-            self._unserved = f"the fleet of this host does not serve this: {reason}"
-            return None
-        return _Bus(endpoint, status.interval, node, None)
-
-    _unserved = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Bus:
-    """Where to read; `interval` is the publisher's where known, `recompute` the node whose samples are to be joined
-    over a longer span, `fleet` our own, `secure` our keys where it is a network's; `cluster`: it has many hosts, each
-    with a monotonic clock of its own."""
-
-    endpoint: str
-    interval: float | None
-    recompute: str | None
-    fleet: PrivateFleet | None
-    secure: Secure | None = None
-    cluster: bool = False
-
-
-def _secure(options: Options) -> Secure | None:
-    """The keys that the options name, None without."""
-    if options.key is None or options.server_key is None:
-        return None
-    from proxtop.attach import AttachError
-    from proxtop.bus import curve, keys
-
-    try:
-        own = keys.load(options.key)
-    except keys.KeyProblem as problem:
-        raise AttachError(f"--key: {problem}") from None
-    try:
-        return curve.Joining(own, keys.named_key(options.server_key))
-    except keys.KeyProblem as problem:
-        raise AttachError(f"--server-key: {problem}") from None
-
-
-def _setup(options: Options) -> dict[str, Any]:
-    """What the fleet is told, as proxtopd's Setup has it. PROXTOP_ROOT names the directory below which a Proxmox host's
-    /var/run/qemu-server and /etc/pve are, where it is not the root: another host's mounted files, or a test's."""
-    return {
-        "root": os.environ.get("PROXTOP_ROOT", "/"),
-        "node": options.node or os.uname().nodename,
-        "node_given": options.node is not None,
-        "interval": options.frequency,
-        "families": options.families,
-        "connector": options.connector,
-        "uri": options.connection or "qemu:///system",
-        "uri_given": options.connection is not None,
-        "procfs": options.procfs,
-        "procfs_given": options.procfs != "/proc",
-        "sysfs": options.sysfs or "/sys",
-        "verbose": options.verbose,
-    }
+        self._opening = f"{finder.unserved}; started a private fleet"
+        return Bus(fleet.endpoint, self._options.frequency, None, fleet)
 
 
 class _Loop:
@@ -320,7 +214,7 @@ class _Loop:
         self,
         options: Options,
         stop: _Signals,
-        bus: _Bus,
+        bus: Bus,
         stack: contextlib.ExitStack,
         make: Make | None,
         note: Callable[[str], None],

@@ -210,8 +210,10 @@ def test_a_client_that_asked_the_fleet_of_the_host_in_vain_forks_one(client: Cli
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as silent:
         silent.bind(str(client.folder / "subscribe.sock"))
         silent.listen()
-        code = "    from proxtop import cli\n    from proxtop.bus import endpoints\n    endpoints.LOCAL = os.getcwd()\n"
+        code = (
+            "    from proxtop import buses\n    from proxtop.bus import endpoints\n    endpoints.LOCAL = os.getcwd()\n"
+        )
         began = time.monotonic()
-        status, _, errors = client.run(code + "    cli._STATUS_WAIT_S = 0.2\n" + PROXTOP, "--cpu", "-p", "json")
+        status, _, errors = client.run(code + "    buses._STATUS_WAIT_S = 0.2\n" + PROXTOP, "--cpu", "-p", "json")
     assert time.monotonic() - began > 0.2
     assert (status, errors) == (2, "proxtop: forked with []\n")
