@@ -7,10 +7,10 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 HOSTS = {"pve1": ("busy-db", "web-01"), "pve2": ("web-02",), "pve3": ("busy-ci",)}
 HALF_OPEN_S = 15
 _LATE_S = 2.0
-"""What a cycle may be late on a machine that runs all of this at once."""
+"""How long a frame may be under way on a machine that runs all of this at once."""
 
 
 @pytest.fixture(scope="module")
@@ -37,38 +37,62 @@ def site() -> Iterator[Site]:
 
 
 class Watch:
-    """What comes of each host while something happens to one."""
+    """What comes of each host while something happens to one, taken by a thread of its own: asking the aggregator for
+    its status takes seconds on a busy machine, and what comes meanwhile is not late for that."""
 
     def __init__(self, site: Site) -> None:
-        self.reader = site.reader()
         self.came: dict[str, list[tuple[float, Message]]] = {node: [] for node in site.hosts}
         self.started = time.monotonic()
+        self._reader = site.reader()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._take, daemon=True)
 
-    def take(self) -> None:
-        seen = len(self.reader.messages)
-        for message in self.reader.take()[seen:]:
-            if isinstance(message.body, Snapshot):
-                self.came[message.stamp.node].append((time.monotonic(), message))
+    def _take(self) -> None:
+        while not self._over.is_set():
+            seen = len(self._reader.messages)
+            for message in self._reader.take(100)[seen:]:
+                if isinstance(message.body, Snapshot):
+                    self.came[message.stamp.node].append((time.monotonic(), message))
 
-    def during(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.take()
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
 
     def until(self, what: str, condition: Callable[[], Any], timeout: float = 60) -> float:
         """Seconds until it was so."""
         begin = time.monotonic()
-        eventually(what, lambda: (self.take(), condition())[1], timeout)
+        eventually(what, condition, timeout)
         return time.monotonic() - begin
 
+    def more(self, node: str, count: int) -> list[int]:
+        """Waits for that many of a host's snapshots from now on: the sequence numbers of what came since."""
+        first = len(self.came[node])
+        self.until(f"{count} snapshots of {node}", lambda: len(self.came[node]) >= first + count)
+        return [message.stamp.seq for _, message in self.came[node][first:]]
+
     def on_time(self, *nodes: str) -> None:
-        """Each of them came in every cycle, none much late."""
+        """Everything that each of them published came, none long after: however slow the hosts themselves are here."""
         for node in nodes:
-            moments = [self.started, *(moment for moment, _ in self.came[node]), time.monotonic()]
-            gaps = [after - before for before, after in pairwise(moments)]
-            assert max(gaps) < INTERVAL_S + _LATE_S, (node, gaps)
-            cycles = [message.stamp.cycle for _, message in self.came[node]]
-            assert cycles == sorted(set(cycles))
+            self.more(node, 1)
+            own = [(came, message.stamp) for came, message in self.came[node] if message.stamp.mono > self.started]
+            assert _whole([stamp.seq for _, stamp in own])
+            late = [round(came - stamp.mono, 3) for came, stamp in own]
+            assert max(late) < _LATE_S, (node, late)
+
+
+def _whole(numbers: list[int]) -> bool:
+    """Whether none is missing between the first and the last, and none came twice."""
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+@pytest.fixture
+def watch(site: Site) -> Iterator[Watch]:
+    with Watch(site) as watch:
+        yield watch
 
 
 def _host(site: Site, node: str) -> dict[str, Any]:
@@ -91,16 +115,14 @@ def test_guests_of_every_host_are_seen_through_both_doors(site: Site) -> None:
         assert last[node]["cycle"] % (INTERVAL_S * 1000) == 0
 
 
-def test_a_cable_that_is_cut_is_noticed_and_the_others_stay_on_time(site: Site) -> None:
+def test_a_cable_that_is_cut_is_noticed_and_the_others_stay_on_time(site: Site, watch: Watch) -> None:
     host = site.hosts["pve2"]
-    watch = Watch(site)
     watch.until("pve2", lambda: watch.came["pve2"])
     host.cable.tell("cut")
     began = time.monotonic()
     watch.until("pve2 is lost", lambda: _host(site, "pve2").get("state") == "lost", 10)
     watch.until("the connection is given up", lambda: "trying again" in (_host(site, "pve2")["reason"] or ""), 40)
     assert time.monotonic() - began < HALF_OPEN_S + 1
-    watch.during(3)
     watch.on_time("pve1", "pve3")
     lost = _host(site, "pve2")
     assert lost["age"] > 5
@@ -111,14 +133,12 @@ def test_a_cable_that_is_cut_is_noticed_and_the_others_stay_on_time(site: Site) 
     watch.on_time("pve1", "pve3")
 
 
-def test_a_slow_and_lossy_line_delays_its_host_and_nobody_else(site: Site) -> None:
+def test_a_slow_and_lossy_line_delays_its_host_and_nobody_else(site: Site, watch: Watch) -> None:
     cable, before = site.hosts["pve3"].cable, _host(site, "pve3")["lost"]
     cable.tell("delay 200")
     cable.tell("loss 5")
-    watch = Watch(site)
     watch.until("a late cycle", lambda: (_host(site, "pve3")["lag"] or 0) > 0.15)
-    first = len(watch.came["pve3"])
-    watch.during(15)
+    came = watch.more("pve3", 12)
     late = _host(site, "pve3")
     cable.tell("delay 0")
     cable.tell("loss 0")
@@ -126,14 +146,11 @@ def test_a_slow_and_lossy_line_delays_its_host_and_nobody_else(site: Site) -> No
     assert 0.15 < late["lag"] < 5
     assert abs(late["offset"]) < 0.25
     assert late["lost"] == before
-    cycles = [message.stamp.cycle for _, message in watch.came["pve3"][first:]]
-    assert len(cycles) >= 10
-    assert {after - before for before, after in pairwise(cycles)} == {INTERVAL_S * 1000}
+    assert _whole(came)
     watch.on_time("pve1", "pve2")
 
 
-def test_a_host_that_is_started_anew_is_taken_up_again_and_nothing_counts_as_lost(site: Site) -> None:
-    watch = Watch(site)
+def test_a_host_that_is_started_anew_is_taken_up_again_and_nothing_counts_as_lost(site: Site, watch: Watch) -> None:
     host, before = site.hosts["pve1"], _host(site, "pve1")["lost"]
     host.tell("stop")
     watch.until("pve1 is lost", lambda: _host(site, "pve1").get("state") == "lost", 20)
@@ -151,8 +168,7 @@ def _names(message: Message) -> set[Any]:
     return set(message.body.tables["vm"].columns["name"])
 
 
-def test_an_aggregator_that_is_killed_has_every_host_back_soon(site: Site) -> None:
-    watch = Watch(site)
+def test_an_aggregator_that_is_killed_has_every_host_back_soon(site: Site, watch: Watch) -> None:
     watch.until("all hosts", lambda: all(watch.came.values()))
     workers = children(site.agg.pid)
     assert workers
@@ -163,14 +179,16 @@ def test_an_aggregator_that_is_killed_has_every_host_back_soon(site: Site) -> No
     assert took < 10
 
 
-def test_a_host_that_lets_the_aggregator_in_no_more_is_out_at_once_and_back_when_it_does(site: Site) -> None:
-    host, watch = site.hosts["pve2"], Watch(site)
+def test_a_host_that_lets_the_aggregator_in_no_more_is_out_at_once_and_back_when_it_does(
+    site: Site, watch: Watch
+) -> None:
+    host = site.hosts["pve2"]
     watch.until("pve2", lambda: watch.came["pve2"])
     keys.revoke(str(host.trusted), "agg1")
     watch.until("pve2 is out", lambda: "does not let" in (_host(site, "pve2")["reason"] or ""), 15)
-    watch.take()
+    watch.more("pve1", 1)
     count = len(watch.came["pve2"])
-    watch.during(4)
+    watch.more("pve1", 4)
     assert len(watch.came["pve2"]) == count
     keys.trust(str(host.trusted), "agg1", site.own.public)
     watch.until("pve2 again", lambda: len(watch.came["pve2"]) > count, 20)
