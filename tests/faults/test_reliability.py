@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.conftest import unavailable
-from tests.faults.reliability import hypervisor, processes, world
+from tests.faults.reliability import bus, hypervisor, processes, world
 from tests.faults.reliability.__main__ import FAULTS, FILE, plain, rows
 from tests.faults.reliability.bench import WORKERS, Bench, Row
 from tests.faults.rig import Rig
@@ -39,8 +39,8 @@ def test_a_stopped_worker(bench: Bench, name: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_fault(bench: Bench, fault: object) -> None:
-    _documented(fault(bench))  # type: ignore[operator]
+def test_fault(bench: Bench, fault: Callable[..., Row]) -> None:
+    _documented(fault(bench, **({"seconds": 20.0} if fault is bus.reader_stopped else {})))
 
 
 def test_a_thousand_vms_that_come_and_go(bench: Bench) -> None:

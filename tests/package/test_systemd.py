@@ -15,9 +15,9 @@ import pytest
 from tests.conftest import unavailable
 from tests.lab import missing
 from tests.lab.host import wait_for
+from tests.package.life import newer
 from tests.package.machine import Machine, booted
 from tests.package.roots import Root
-from tests.package.test_debian import newer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -140,6 +140,14 @@ def test_what_the_sandbox_forbids_is_forbidden(system: Machine) -> None:
     assert "Read-only file system" in system.run(f"{inside} touch /etc/new /usr/new 2>&1 || true")
     assert system.run(f"{inside} ls /dev/vda 2>&1 || true").endswith("No such file or directory\n")
     system.run(f"{inside} touch /run/proxtop/new && rm /run/proxtop/new")
+
+
+def test_families_that_are_left_out_have_no_worker(system: Machine) -> None:
+    """All that follows starts this fleet again and again: half of it takes half the time."""
+    system.run("echo PROXTOP_FAMILIES=cpu,io,host >> /etc/proxtop.conf; systemctl reload proxtopd", timeout=60)
+    left = {"broker", "connector", "lookup", "aggregator", "cpu", "io", "host"}
+    wait_for("the others' end", lambda: set(workers(system)) == left, SLOW_S)
+    healthy(system)
 
 
 def test_a_killed_worker_is_replaced(system: Machine) -> None:
