@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import pathlib
 import re
-from collections.abc import Callable
 
 import pytest
 
 from tests.lab.scenes import LibvirtScene
 from tests.package import container
-from tests.package.roots import REPOSITORY, Root
+from tests.package.roots import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -22,15 +21,6 @@ def run_line(text: str) -> str:
     """The line of a document that starts the container."""
     (line,) = re.findall(r"^[# ]*(docker run .* --procfs=/host/proc)$", text.replace("\\\n", ""), re.MULTILINE)
     return " ".join(str(line).split())
-
-
-@pytest.fixture(scope="module")
-def image(bookworm: pathlib.Path, place: pathlib.Path, root_of: Callable[[pathlib.Path], Root]) -> container.Image:
-    def base(name: str) -> Root:
-        assert name == "debian:bookworm-slim"
-        return root_of(bookworm)
-
-    return container.build(DOCKERFILE, base)
 
 
 def test_the_documents_and_the_dockerfile_agree_on_how_it_is_run() -> None:
