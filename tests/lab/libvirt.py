@@ -79,7 +79,7 @@ def stop_daemon() -> None:
 def _end(pid: int) -> None:
     os.kill(pid, signal.SIGTERM)
     with contextlib.suppress(LabError):
-        wait_for(f"the end of process {pid}", lambda: host.gone(pid), 15)
+        wait_for(f"the end of process {pid}", lambda: host.gone(pid), 3)
         return
     os.kill(pid, signal.SIGKILL)
 

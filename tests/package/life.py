@@ -21,7 +21,9 @@ def newer(package: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
     with open(tree / CONFIGURATION.lstrip("/"), "a") as configuration:
         configuration.write("# new in this version\n")
     built = place / "newer.deb"
-    subprocess.run(["dpkg-deb", "-b", "--root-owner-group", str(tree), str(built)], check=True, capture_output=True)
+    subprocess.run(
+        ["dpkg-deb", "-b", "-Znone", "--root-owner-group", str(tree), str(built)], check=True, capture_output=True
+    )
     return built
 
 

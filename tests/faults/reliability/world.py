@@ -8,6 +8,7 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from proxtop.model import Snapshot
 from tests.faults.reliability.bench import INTERVAL_S, Bench, Row, resident_kb
@@ -118,10 +119,15 @@ def _without_churn(snapshot: Snapshot) -> bool:
 
 def _churn(folder: pathlib.Path, number: int) -> None:
     """Starts and ends QEMUs, two at a time: each lives until its vCPU's thread is there."""
-    for _ in range(number // 2):
-        pair = [Machine(folder, f"churn-{side}", busy=False, memory_mib=4) for side in "ab"]
-        for machine in pair:
-            machine.kill()
+
+    def half(side: str) -> None:
+        own = folder / side
+        own.mkdir(exist_ok=True)
+        for _ in range(number // 2):
+            Machine(own, f"churn-{side}", busy=False, memory_mib=4).kill()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(half, "ab"))
 
 
 def _descriptors(pid: int) -> int:
