@@ -1,10 +1,14 @@
 """How long a CPU limit held each VM back, from its cgroup's cpu.stat.
 
-Most VMs have no limit, and the kernel works for each read of cpu.stat. So only files that tell of a limit are read in
-every pass; the others of each VM are looked at again every 32nd, by turns.
+Most VMs have no limit, and the kernel works for each read of cpu.stat. So only the files of VMs with a limit are read
+in every pass; those of the others are looked at again every 32nd, by turns. Of a VM with a limit all are read: one that
+was found later would bring all that it has counted so far into a single pass.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from proxtop.collectors.base import Members, Reasons, hierarchies
 from proxtop.kernel.cgroup import Hierarchies
@@ -16,15 +20,24 @@ from proxtop.model import VM
 _TURNS = 32
 
 
+class _Entry(NamedTuple):
+    """What was looked at, and all its files if one of them tells of a limit."""
+
+    process: Process
+    cgroup: str
+    vcpus: tuple[int, ...]
+    paths: Sequence[str] = ()
+
+
 class Throttles:
-    """For each process the files that tell of a limit."""
+    """For each process the files that are read."""
 
     __slots__ = ("_failed", "_files", "_limited", "_members", "_pass", "_turns", "_where")
 
     def __init__(self) -> None:
         self._pass = 0
         self._members: Members | None = None
-        self._files: dict[str, tuple[Process, list[str]]] = {}
+        self._files: dict[str, _Entry] = {}
         self._limited: set[int] = set()
         self._failed: set[int] = set()
         self._turns: list[list[int]] = [[] for _ in range(_TURNS)]
@@ -41,11 +54,11 @@ class Throttles:
         for place in self._limited:
             vm, process = members.pairs[place]
             assert process is not None
-            result[place] = _sum(process, self._files[vm.uuid][1], reasons)
+            result[place] = _sum(process, self._files[vm.uuid].paths, reasons)
         return result
 
     def _adopt(self, members: Members, files: Files, reasons: Reasons) -> None:
-        """Other VMs, or other processes of theirs: those that are new are looked at now."""
+        """Other VMs, or other processes, cgroups or vCPUs of theirs: those that are new are looked at now."""
         self._members = members
         self._where = hierarchies(files)
         self._limited.clear()
@@ -57,37 +70,44 @@ class Throttles:
                 continue
             self._turns[process.pid % _TURNS].append(place)
             entry = known.get(vm.uuid)
-            if entry is None or entry[0] is not process:
+            if entry is None or entry[:3] != (process, vm.cgroup, _numbers(vm)):
                 self._look(place, files, reasons)
             else:
                 self._keep(place, vm, entry)
 
     def _look(self, place: int, files: Files, reasons: Reasons) -> None:
-        """Searches for the files of that VM that tell of a limit."""
+        """Searches for the files of that VM."""
         assert self._members is not None
         vm, process = self._members.pairs[place]
         assert process is not None and vm.cgroup is not None
-        numbers = [number for number, _ in vm.vcpus]
-        found = []
+        entry = _Entry(process, vm.cgroup, _numbers(vm))
+        found: list[str] = []
+        limited = False
         self._failed.discard(place)
         try:
-            for path in self._where.cpu_stats(vm.cgroup, numbers):
-                if (text := files.once(path)) is not None and parse_cpu_stat(text) is not None:
+            for path in self._where.cpu_stats(vm.cgroup, entry.vcpus):
+                if (text := files.once(path)) is not None:
                     found.append(path)
+                    limited |= parse_cpu_stat(text) is not None
         except KernelError as error:
             reasons.add(error)
             self._failed.add(place)
-        self._keep(place, vm, (process, found))
+            limited = False
+        self._keep(place, vm, entry._replace(paths=found) if limited else entry)
 
-    def _keep(self, place: int, vm: VM, entry: tuple[Process, list[str]]) -> None:
+    def _keep(self, place: int, vm: VM, entry: _Entry) -> None:
         self._files[vm.uuid] = entry
-        if entry[1]:
+        if entry.paths:
             self._limited.add(place)
         else:
             self._limited.discard(place)
 
 
-def _sum(process: Process, paths: list[str], reasons: Reasons) -> int | None:
+def _numbers(vm: VM) -> tuple[int, ...]:
+    return tuple([number for number, _ in vm.vcpus])
+
+
+def _sum(process: Process, paths: Sequence[str], reasons: Reasons) -> int | None:
     try:
         found = [
             us

@@ -145,6 +145,34 @@ def test_a_limit_that_is_set_later_is_found(small: Host, inventory: Inventory) -
     assert throttled == [9, 3000]
 
 
+def test_a_vcpu_that_is_held_back_for_the_first_time_counts_from_then_on(small: Host, inventory: Inventory) -> None:
+    limits = small.sys / "fs/cgroup" / "machine.slice" / r"machine-qemu\x2d1\x2dweb.scope" / "libvirt"
+    idle = limits / "vcpu1/cpu.stat"
+    idle.write_text("nr_periods 0\nnr_throttled 0\nthrottled_usec 0\n")
+    before = cpu.sample(inventory, {}, small.files).tables["vm"].columns["throttled_us"][1]
+    idle.write_text("nr_periods 1\nnr_throttled 1\nthrottled_usec 7\n")
+    now = cpu.sample(inventory, {}, small.files).tables["vm"].columns["throttled_us"][1]
+    assert isinstance(before, int)
+    assert now == before + 7
+
+
+def test_the_limit_of_a_vcpu_that_is_plugged_in_counts_at_once(small: Host) -> None:
+    one = dataclasses.replace(web(), vcpus=web().vcpus[:1])
+    for vm, throttled in ((one, 1000), (web(), 3000)):
+        tables = cpu.sample(Inventory("libvirt", (vm,)), {}, small.files).tables
+        assert tables["vm"].columns["throttled_us"] == [throttled]
+
+
+def test_the_limit_is_that_of_the_cgroup_that_the_vm_is_in_now(small: Host) -> None:
+    moved = dataclasses.replace(web(), cgroup="/other.slice/web.scope")
+    stat = small.sys / "fs/cgroup/other.slice/web.scope/cpu.stat"
+    stat.parent.mkdir(parents=True)
+    stat.write_text("nr_periods 4\nnr_throttled 1\nthrottled_usec 9\n")
+    cpu.sample(Inventory("libvirt", (web(),)), {}, small.files)
+    tables = cpu.sample(Inventory("libvirt", (moved,)), {}, small.files).tables
+    assert tables["vm"].columns["throttled_us"] == [9]
+
+
 def test_cgroup_v1_counts_in_ns(host: Callable[[str], Host]) -> None:
     vm = VM(WEB, "web", 1201, 5000, cgroup=r"/machine.slice/machine-qemu\x2d1\x2dweb.scope")
     sample = cpu.sample(Inventory("libvirt", (vm,)), {}, host("cgroup-v1").files)
