@@ -173,8 +173,11 @@ class Process:
         return None if text is None else parse_ticks(text) * _NS_PER_TICK
 
     def ended(self) -> bool:
-        """Whether it is gone now, asked in the cheapest way."""
-        return self.read("schedstat") is None and self.check()
+        """Whether it is gone now, asked in the cheapest way; one that can't be read is not known to be."""
+        try:
+            return self.read("schedstat") is None and self.check()
+        except FileError:
+            return self.check()
 
     def check(self) -> bool:
         """Whether it is gone; if so, closes all that is open of it."""

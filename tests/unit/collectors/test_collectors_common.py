@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ from fixture_hosts import DB, WEB, Host
 from proxtop import catalog
 from proxtop.catalog import FAMILIES as KNOWN
 from proxtop.collectors import load
-from proxtop.kernel.files import Files
+from proxtop.kernel.errors import FileError
+from proxtop.kernel.files import File, Files
 from proxtop.kernel.pid_stat import parse_start
 from proxtop.model import EMPTY, VM, Inventory, Sample, Statistics
 
@@ -158,3 +160,19 @@ def test_a_process_that_ends_between_two_passes_takes_only_its_own_row(family: s
     for _ in range(2):
         assert load(family)(inventory, {}, files).tables["vm"].ids == ["own"]
     files.close()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_files_that_fail_to_be_read_are_a_reason_and_no_crash(
+    family: str, small: Host, inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all do below a /proc that is mounted over the network once its server is lost."""
+    load(family)(inventory, {}, small.files)
+
+    def lost(file: File) -> bytes | None:
+        raise FileError(file.path, errno.ENOTCONN)
+
+    monkeypatch.setattr(File, "read", lost)
+    sample = load(family)(inventory, {}, small.files)
+    check_shape(family, sample)
+    assert family == "host" or sample.reason is not None
