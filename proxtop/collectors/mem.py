@@ -47,7 +47,7 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     reasons = Reasons(FAMILY.name)
     host = _host(inventory, files, reasons)
     # most hosts do not swap: then no VM does, and its status, dear to read, has no more to say than its stat
-    plain = files.here and host.columns["ram_SwapTotal"] == host.columns["ram_SwapFree"] != [None]
+    plain = _is_kernels(files) and host.columns["ram_SwapTotal"] == host.columns["ram_SwapFree"] != [None]
     members = processes(inventory, files, reasons)
     vms = _vms(members, files.memory(_Stat).read(members, files), plain, reasons)
     balloon = source.get("balloon")
@@ -58,6 +58,12 @@ def sample(inventory: Inventory, source: Mapping[str, Statistics], files: Files)
     _add_balloon(vms, balloon, files.clock())
     tables = {"host": host, "vm": vms}
     return Sample(FAMILY.name, tables, 0.0 if balloon is None else balloon.refresh, reasons.text)
+
+
+def _is_kernels(files: Files) -> bool:
+    """Whether this machine's kernel itself wrote meminfo: lxcfs has a container's there, which may leave swap out. Only
+    what is the kernel's is kept open."""
+    return files.here and files.file(f"{files.procfs}/meminfo").descriptor >= 0
 
 
 def _vms(members: Members, texts: list[Outcome], plain: bool, reasons: Reasons) -> Table:

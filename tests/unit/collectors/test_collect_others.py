@@ -45,6 +45,23 @@ def test_memory_of_the_process(small: Host, inventory: Inventory) -> None:
     )
 
 
+def test_a_meminfo_that_is_not_the_kernels_own_does_not_tell_that_no_vm_is_swapped(
+    small: Host, inventory: Inventory
+) -> None:
+    """lxcfs puts a container's figures there, and may leave swap out of them."""
+    boot_id = small.proc / "sys/kernel/random/boot_id"
+    boot_id.parent.mkdir(parents=True)
+    boot_id.write_bytes(Path("/proc/sys/kernel/random/boot_id").read_bytes())
+    meminfo = small.proc / "meminfo"
+    lines = meminfo.read_text().splitlines()
+    meminfo.write_text("\n".join(f"{line.partition(':')[0]}: 0 kB" if "Swap" in line else line for line in lines))
+    files = Files(str(small.proc), str(small.sys))
+    assert files.here
+    vms = mem.sample(inventory, {}, files).tables["vm"]
+    assert rows(vms, "rss_kb", "swap_kb")[WEB] == (1048000, 2048)
+    files.close()
+
+
 def test_guest_statistics_join_by_uuid_until_they_are_two_refreshes_old(small: Host, inventory: Inventory) -> None:
     balloon = Statistics("balloon", Table([WEB], GUEST, [990.0]), 5.0, reason="db does not answer")
     sample = mem.sample(inventory, {"balloon": balloon}, small.files)
