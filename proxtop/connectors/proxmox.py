@@ -2,7 +2,7 @@
 
 A pid file is believed only when that process' own -pidfile names it. A VM's disks are those of its command line, where
 it has them (that is what QEMU opened), else as configured. The files of etc/pve are FUSE's (pmxcfs): they are read in a
-thread with a deadline, and again only when their time of change moved.
+thread with a deadline, and again only when their time of change moved or is of just now.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ CONFIG = "etc/pve/qemu-server"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "proxmox.proxtop")
 _LOOK_S = 0.5
 _CONFIG_S = 0.5
+_SETTLED_NS = 2_000_000_000
+"""A file that changed less than this ago is read again: pmxcfs tells whole seconds, and it may change twice in one."""
+
 _BALLOONS = ("virtio-balloon-pci", "virtio-balloon", "virtio-balloon-device")
 
 
@@ -182,9 +185,10 @@ def _configs(
             changed = os.stat(path).st_mtime_ns
             entry = known.get(vmid)
             if entry is None or entry[0] != changed:
+                settled = abs(time.time_ns() - changed) > _SETTLED_NS
                 with open(path, "rb") as file:
                     config = parse_config(file.read(1 << 20))
-                entry = changed, config if entry is None or entry[1] != config else entry[1]
+                entry = changed if settled else -1, config if entry is None or entry[1] != config else entry[1]
             found[vmid] = entry
         except OSError as error:
             reason = f"{path}: {error.strerror}"

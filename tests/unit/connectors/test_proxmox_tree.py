@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -112,6 +113,19 @@ def test_nothing_new_is_the_same_object_and_a_change_is_another(host: Host) -> N
     assert [domain.vmid for domain in connector.discover().domains] == [100, 200]
     host.end(11)
     assert [domain.vmid for domain in connector.discover().domains] == [200]
+
+
+def test_a_second_change_within_the_second_of_the_first_is_seen(host: Host) -> None:
+    """pmxcfs' times of change are whole seconds."""
+    host.vm(100, 11)
+    path = host.conf / "100.conf"
+    written = int(time.time()) * 1_000_000_000
+    os.utime(path, ns=(written, written))
+    connector = create("proxmox", host.settings)
+    assert connector.discover().domains[0].cores == 2
+    path.write_text("cores: 3\nmemory: 1024\n")
+    os.utime(path, ns=(written, written))
+    assert connector.discover().domains[0].cores == 3
 
 
 def test_a_new_pid_file_wakes_the_wait(host: Host) -> None:
