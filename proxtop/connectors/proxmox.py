@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxtop.connectors.base import ConnectorError, Settings, joined
 from proxtop.connectors.bounded import Bounded, Late
@@ -77,11 +77,16 @@ class ProxmoxConnector:
         running, unread = self._running()
         reason = self._read_configs(set(running))
         guests = {}
+        owners = {
+            known.domain.uuid: vmid
+            for vmid, known in self._guests.items()
+            if vmid in running and running[vmid].process is known.qemu.process
+        }
         for vmid, qemu in sorted(running.items()):
             config = self._configs.get(vmid, (0, None))[1]
             known = self._guests.get(vmid)
             if known is None or known.qemu is not qemu or known.config is not config:
-                known = _Guest(vmid, qemu, config, _domain(vmid, qemu, config))
+                known = _Guest(vmid, qemu, config, self._described(vmid, qemu, config, owners))
                 changed = True
             guests[vmid] = known
         changed = changed or guests.keys() != self._guests.keys()
@@ -92,6 +97,14 @@ class ProxmoxConnector:
             if domains != self._domains:
                 self._domains = domains
         return self._domains if self._domains is not None else Domains(self.name, ())
+
+    def _described(self, vmid: int, qemu: Qemu, config: PveConfig | None, owners: dict[str, int]) -> Domain:
+        """The VM by a UUID that no other running one has: two may be given the same, as by a backup that was restored
+        under another number. A process keeps its own."""
+        domain, known = _domain(vmid, qemu, config), self._guests.get(vmid)
+        if known is not None and known.qemu.process is qemu.process and qemu.line.uuid is not None:
+            return replace(domain, uuid=known.domain.uuid)
+        return domain if owners.setdefault(domain.uuid, vmid) == vmid else replace(domain, uuid=_made(vmid))
 
     def statistics(self, *, prime: bool = False) -> list[Statistics]:
         """Block and balloon statistics over QMP."""
@@ -217,7 +230,7 @@ def _domain(vmid: int, qemu: Qemu, config: PveConfig | None) -> Domain:
         disks = tuple(DiskConfig(disk, opened.get(disk) or volume) for disk, volume in config.disks.items())
         nics = _nics(vmid, line, config)
     return Domain(
-        uuid=given.lower() if given else str(uuid.uuid5(_NAMESPACE, str(vmid))),
+        uuid=given.lower() if given else _made(vmid),
         name=name or f"VM{vmid}",
         pid=qemu.pid,
         vmid=vmid,
@@ -227,6 +240,11 @@ def _domain(vmid: int, qemu: Qemu, config: PveConfig | None) -> Domain:
         nics=nics,
         reason="its configuration can't be read" if config is None else None,
     )
+
+
+def _made(vmid: int) -> str:
+    """The UUID of a VM that has none, or another one's."""
+    return str(uuid.uuid5(_NAMESPACE, str(vmid)))
 
 
 def _line_disks(line: CommandLine) -> dict[str, str | None]:

@@ -128,6 +128,23 @@ def test_a_second_change_within_the_second_of_the_first_is_seen(host: Host) -> N
     assert connector.discover().domains[0].cores == 3
 
 
+def test_two_vms_of_one_uuid_are_two(host: Host) -> None:
+    """As after a backup was restored under another number."""
+    given = "0f3b3c6a-2f1c-4a52-9c1d-0123456789ab"
+    host.vm(101, 11, "-smbios", f"type=1,uuid={given}")
+    connector = create("proxmox", host.settings)
+    assert [domain.uuid for domain in connector.discover().domains] == [given]
+    host.vm(100, 12, "-smbios", f"type=1,uuid={given}")
+    domains = connector.discover()
+    uuids = {domain.vmid: domain.uuid for domain in domains.domains}
+    assert uuids[101] == given != uuids[100]
+    (host.conf / "101.conf").write_text("cores: 7\n")
+    os.utime(host.conf / "101.conf", ns=(1, 1))
+    host.end(11)
+    host.vm(101, 13, "-smbios", f"type=1,uuid={given}")
+    assert {domain.vmid: domain.uuid for domain in connector.discover().domains} == uuids
+
+
 def test_a_new_pid_file_wakes_the_wait(host: Host) -> None:
     connector = create("proxmox", host.settings)
     connector.discover()
