@@ -3,6 +3,8 @@ name. A link's speed is asked under the kernel's network lock, so by turns and o
 
 from __future__ import annotations
 
+import re
+
 from proxtop.kernel.errors import KernelError
 from proxtop.kernel.files import File, Files
 from proxtop.kernel.net_dev import parse_net_dev
@@ -17,7 +19,7 @@ _LASTING_S = 10.0
 class Interfaces:
     """What was read of each interface."""
 
-    __slots__ = ("_asked", "_indexes", "_known", "_lasting", "_names", "_next", "_own", "_until")
+    __slots__ = ("_asked", "_by_index", "_indexes", "_known", "_lasting", "_names", "_next", "_own", "_until")
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -26,7 +28,8 @@ class Interfaces:
         self._next = 0
         self._indexes: dict[str, File] = {}
         self._own = True
-        self._lasting: tuple[list[str], int | None] = [], None
+        self._by_index: bool | None = None
+        self._lasting: tuple[list[str], dict[str, int | None]] = [], {}
         self._until = 0.0
 
     def describe(self, files: Files, names: list[str]) -> tuple[list[Value], list[Value]]:
@@ -47,13 +50,18 @@ class Interfaces:
         return [kind for kind, _ in known], [speed for _, speed in known]
 
     def lasting(self, files: Files, names: list[str]) -> bool:
-        """Whether these, in the kernel's order, are the interfaces of the last call: one that was made anew comes after
-        all that were there before (net/core/dev.c, list_netdevice), so that only the last one has to be looked at."""
+        """Whether these, in the kernel's order, are the interfaces of the last call. Since Linux 6.9 they come by their
+        index (net/core/net-procfs.c), so that one that was made anew is the last: only that has to be looked at. Before
+        that they come by a hash, and every one that is a VM's is looked at."""
         now = files.clock()
-        last = self.index(files, names[-1]) if names else None
-        if names == self._lasting[0] and last is not None and last == self._lasting[1] and now < self._until:
+        if self._by_index is None:
+            self._by_index = _lists_by_index(files)
+        looked = names[-1:] if self._by_index else [*self._indexes.keys() | names[-1:]]
+        indexes = {name: self.index(files, name) for name in looked}
+        known = bool(names) and None not in indexes.values()
+        if known and names == self._lasting[0] and indexes == self._lasting[1] and now < self._until:
             return True
-        self._lasting = names, last
+        self._lasting = names, indexes
         self._until = now + _LASTING_S
         return False
 
@@ -81,6 +89,14 @@ class Interfaces:
         sysfs = files.sysfs if self._own else None
         kind = describe(sysfs, name)
         return kind, link_speed(sysfs, name, kind)
+
+
+def _lists_by_index(files: Files) -> bool:
+    try:
+        release = re.match(rb"(\d+)\.(\d+)", files.once(f"{files.procfs}/sys/kernel/osrelease") or b"")
+    except KernelError:
+        return False
+    return release is not None and (int(release[1]), int(release[2])) >= (6, 9)
 
 
 def _same_namespace(files: Files, names: list[str]) -> bool:

@@ -249,6 +249,20 @@ def test_the_last_interface_made_anew_has_another_gen_though_it_stays_the_last(
     assert rows(net.sample(inventory, {}, small.files).tables["nic"], "gen")[f"{DB}/macvtap0"] == (90,)
 
 
+@pytest.mark.parametrize("release", ["5.15.0-91-generic", "6.8.12-4-pve", None])
+def test_one_made_anew_in_the_middle_has_another_gen_on_kernels_that_list_interfaces_by_hash(
+    release: str | None, small: Host, inventory: Inventory
+) -> None:
+    if release is not None:
+        path = small.proc / "sys/kernel/osrelease"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{release}\n")
+    for _ in range(3):
+        net.sample(inventory, {}, small.files)
+    (small.sys / "class/net/tap101i0/ifindex").write_text("70\n")
+    assert rows(net.sample(inventory, {}, small.files).tables["nic"], "gen")[f"{WEB}/tap101i0"] == (70,)
+
+
 def test_interfaces_that_come_and_go_leave_no_files_behind(small: Host, inventory: Inventory) -> None:
     path, text = small.proc / "1/net/dev", (small.proc / "1/net/dev").read_text()
     known = []
