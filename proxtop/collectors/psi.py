@@ -18,7 +18,7 @@ from proxtop.kernel.cgroup import Hierarchies
 from proxtop.kernel.errors import FileError, KernelError
 from proxtop.kernel.files import File, Files, Process
 from proxtop.kernel.pressure import Pressure, parse_pressure, parse_pressures
-from proxtop.model import VM, Inventory, Sample, Statistics, Table
+from proxtop.model import Inventory, Sample, Statistics, Table
 
 _OFF = "PSI is off on this host (kernel 4.20+, psi=1)"
 _NO_CGROUP = "no pressure of VMs: it needs cgroup v2 (4.20+) with a cgroup for each VM"
@@ -184,9 +184,10 @@ class _Resource:
 class _Plan:
     """The pressure files of every VM's cgroup."""
 
-    __slots__ = ("_above", "_alone", "_files", "_members", "_resources")
+    __slots__ = ("_above", "_again", "_alone", "_files", "_members", "_resources")
 
     def __init__(self) -> None:
+        self._again = 0.0
         self._members: Members | None = None
         self._files: dict[str, tuple[Process, str | None, list[File | None]]] = {}
         self._above: dict[str, _Above] = {}
@@ -195,9 +196,9 @@ class _Plan:
 
     def vms(self, members: Members, files: Files, reasons: Reasons) -> Table:
         """A row for each VM that is still there."""
-        if members is not self._members:
-            self._adopt(members, files)
         now = files.clock()
+        if members is not self._members or self._turned_on(files, now):
+            self._adopt(members, files)
         for above in self._above.values():
             above.read(files)
         columns: dict[str, Any] = {"gen": members.gens}
@@ -215,6 +216,17 @@ class _Plan:
             [members.ids[place] for place in kept],
             {name: [column[place] for place in kept] for name, column in columns.items()},
         )
+
+    def _turned_on(self, files: Files, now: float) -> bool:
+        """Whether there are files now that were not there: a cgroup's are hidden while its cgroup.pressure is 0."""
+        if now < self._again:
+            return False
+        self._again = now + _AGAIN_S
+        missing = [(uuid, entry) for uuid, entry in self._files.items() if None in entry[2]]
+        late = [uuid for uuid, (process, cgroup, opened) in missing if _opened(cgroup, process, files) != opened]
+        for uuid in late:
+            del self._files[uuid]
+        return bool(late)
 
     def _left(self, members: Members, columns: Mapping[str, list[Any]]) -> set[int]:
         """The places of VMs whose process ended; of one that has any pressure it has not."""
@@ -240,7 +252,7 @@ class _Plan:
                 continue
             entry = known.get(vm.uuid)
             if entry is None or entry[0] is not process or entry[1] != vm.cgroup:
-                entry = process, vm.cgroup, _opened(vm, process, files)
+                entry = process, vm.cgroup, _opened(vm.cgroup, process, files)
             self._files[vm.uuid] = entry
             opened.append(entry[2])
             if vm.cgroup is not None:
@@ -256,9 +268,9 @@ class _Plan:
         self._resources = [_Resource(kinds, list(column), files) for kinds, column in zip(_LINES, columns, strict=True)]
 
 
-def _opened(vm: VM, process: Process, files: Files) -> list[File | None]:
+def _opened(cgroup: str | None, process: Process, files: Files) -> list[File | None]:
     """By RESOURCES; none for a VM in no cgroup of its own."""
-    paths = [None] * len(RESOURCES) if vm.cgroup is None else _there(hierarchies(files), vm.cgroup)
+    paths = [None] * len(RESOURCES) if cgroup is None else _there(hierarchies(files), cgroup)
     return [None if path is None else process.file(path) for path in paths]
 
 

@@ -113,3 +113,15 @@ def test_vms_alone_in_their_cgroups_are_read_as_they_are(many: Slice) -> None:
     many.settle()
     many.pass_after(0.5)
     assert len(many.read) == 3 * len(vms)
+
+
+def test_pressure_that_is_turned_on_later_is_seen_in_time(many: Slice) -> None:
+    """cgroup.pressure of 0 hides a cgroup's files."""
+    path = many.root / "2.scope" / "io.pressure"
+    text = path.read_text()
+    path.unlink()
+    assert many.pass_after(1.0)["psi_some_io_us"] == [100, 100, None, 100, 100]
+    path.write_text(text)
+    for _ in range(11):
+        columns = many.pass_after(1.0)
+    assert columns["psi_some_io_us"] == [100] * VMS
