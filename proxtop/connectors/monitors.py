@@ -60,6 +60,7 @@ class _Known:
     """What is remembered of a VM's process."""
 
     gen: int
+    disks: tuple[str, ...]
     turn: int
     due: float
     sessions: int = 0
@@ -115,8 +116,10 @@ class Monitors:
             if known is None or known.gen != target.gen:
                 self._block.forget(uuid)
                 self._balloon.forget(uuid)
-                self._known[uuid] = _Known(target.gen, self._turn, now)
+                self._known[uuid] = _Known(target.gen, target.disks, self._turn, now)
                 self._turn += 1
+            elif known.disks != target.disks:
+                known.disks, known.sizes = target.disks, None
 
     def _is_due(self, target: Target, now: float, prime: bool) -> bool:
         known = self._known[target.uuid]

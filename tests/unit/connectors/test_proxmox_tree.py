@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import time
@@ -314,6 +315,16 @@ def test_another_process_of_a_vm_has_no_rows_of_the_last_one(clock: Clock, asked
     asked.deaf.add("a")
     block, _ = monitors.statistics([target("a", gen=2)])
     assert block.table.ids == []
+
+
+def test_the_size_of_a_disk_that_is_plugged_in_is_asked_at_once(clock: Clock, asked: FakeRun) -> None:
+    monitors = Monitors(2, clock)
+    none = dataclasses.replace(target("a"), disks=())
+    monitors.statistics([none], prime=True)
+    for plugged in (none, target("a")):
+        clock.now += 2
+        block, _ = monitors.statistics([plugged])
+    assert block.table.columns["capacity"] == [7]
 
 
 def test_a_config_that_hangs_is_said_and_the_last_one_stands(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
