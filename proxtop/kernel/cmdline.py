@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _PROGRAM = re.compile(r"qemu-system-[\w.+-]+|qemu-kvm|qemu-dm|kvm|qemu")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # QEMU takes no other
 _DRIVE_SHORTHANDS = {"hda": "ide0-hd0", "hdb": "ide0-hd1", "hdc": "ide1-hd0", "hdd": "ide1-hd1", "sd": "sd0",
                      "mtdblock": "mtd0", "pflash": "pflash0"}  # fmt: skip
 _LONE = """
@@ -312,7 +313,7 @@ class _Build:
             program,
             self.name,
             self.debug_threads,
-            self.uuid or self.smbios,
+            next((uuid for uuid in (self.uuid, self.smbios) if uuid and _UUID.fullmatch(uuid)), None),
             self.vmid,
             self.pidfile,
             self.machine,

@@ -71,7 +71,9 @@ class Disks:
 
     def absolute(self, source: str | None, cwd_link: str) -> str | None:
         """A bare QEMU's relative file name below its working directory, where that can be seen and the file exists."""
-        if source is None or source.startswith("/") or self._root is None or ":" in source.partition("/")[0]:
+        if source is None or self._root is None or source.startswith("/") or "\0" in source:
+            return source
+        if ":" in source.partition("/")[0]:
             return source
         try:
             path = f"{os.readlink(cwd_link)}/{source}"

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from proxtop.kernel.cmdline import CommandLine, Drive, Net, is_qemu, parse_cmdline, parse_size_kb, suboptions
 
+UUID = "11111111-2222-3333-4444-555555555555"
+
 
 def line(*arguments: str, program: str = "/usr/bin/qemu-system-x86_64") -> CommandLine:
     parsed = parse_cmdline("\0".join((program, *arguments, "")).encode(errors="surrogateescape"))
@@ -53,10 +55,19 @@ def test_an_undecodable_name_is_replaced_not_refused() -> None:
 
 
 def test_uuid_wins_over_smbios_and_only_type_1_counts() -> None:
-    smbios = "type=1,manufacturer=A,,B,uuid=11111111-2222-3333-4444-555555555555"
-    assert line("-smbios", smbios).uuid == "11111111-2222-3333-4444-555555555555"
-    assert line("-uuid", "X", "-smbios", smbios).uuid == "X"
-    assert line("-smbios", "type=2,uuid=Y").uuid is None
+    smbios, other = f"type=1,manufacturer=A,,B,uuid={UUID}", "AAAAAAAA-2222-3333-4444-555555555555"
+    assert line("-smbios", smbios).uuid == UUID
+    assert line("-uuid", other, "-smbios", smbios).uuid == other
+    assert line("-smbios", f"type=2,uuid={UUID}").uuid is None
+
+
+@pytest.mark.parametrize(
+    "said", ["", "web", f"{UUID}/0", f"{UUID}\x1b[2J", UUID.replace("-", ""), UUID[:-1] + "\u0661"]
+)
+def test_what_qemu_takes_for_no_uuid_is_none(said: str) -> None:
+    """A QEMU ends at once with it; so any other process says it, and it may be made to look like another VM's row."""
+    assert line("-uuid", said).uuid is None
+    assert line("-uuid", said, "-smbios", f"type=1,uuid={UUID}").uuid == UUID
 
 
 def test_an_options_argument_is_no_option() -> None:

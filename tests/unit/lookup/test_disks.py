@@ -189,6 +189,7 @@ def test_a_bare_qemus_relative_file_is_below_its_working_directory(sda: Host) ->
     assert found.absolute("other.img", cwd) == "other.img"
     assert found.absolute("rbd:pool/disk.img", cwd) == "rbd:pool/disk.img"
     assert found.absolute("disk.img", str(sda.proc / "78/cwd")) == "disk.img"
+    assert found.absolute("disk\0.img", cwd) == "disk\0.img"  # JSON on a command line may hold it
 
 
 def test_an_image_is_where_its_file_or_device_can_be_seen(sda: Host) -> None:
