@@ -33,6 +33,7 @@ _SIZES = {"": 1 << 10, "b": 0, "k": 1, "m": 1 << 10, "g": 1 << 20, "t": 1 << 30,
 _DEFAULT_KB = 128 << 10
 _DEEPEST = 16
 _MOST_CPUS = 1 << 20
+_MOST_KB = 1 << 54
 
 Options = dict[str, str]
 
@@ -131,7 +132,7 @@ def suboptions(value: str, first: str = "") -> Options:
 
 
 def parse_size_kb(text: str, default: str = "") -> int | None:
-    """KiB of QEMU's sizes ("512", "2G", "1048576k"); a bare number is in MiB, as -m has it."""
+    """KiB of QEMU's sizes ("512", "2G", "1048576k") below 2^64 bytes; a bare number is in MiB, as -m has it."""
     match = re.fullmatch(r"(\d{1,15})(?:\.(\d{1,9}))?([bkmgtpe]?)", text.strip().lower(), re.ASCII)
     if match is None:
         return None
@@ -139,7 +140,8 @@ def parse_size_kb(text: str, default: str = "") -> int | None:
     factor = _SIZES[unit or default]
     if not factor:
         return int(whole) >> 10
-    return int(whole) * factor + (int(int(part) * factor / 10 ** len(part)) if part else 0)
+    size = int(whole) * factor + (int(int(part) * factor / 10 ** len(part)) if part else 0)
+    return size if size < _MOST_KB else None
 
 
 def _parts(value: str) -> list[str]:
