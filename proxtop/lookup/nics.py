@@ -73,11 +73,14 @@ class Interfaces:
             known += [NicConfig(name, mac) for name, mac in zip(free, macs, strict=True)]
         elif nameless:
             reason = f"NICs without a host interface: {len(nameless)}"
-        return tuple(self._placed(config, process) for config in known), reason
+        nics: dict[str, Nic] = {}
+        for nic in [self._placed(config, process) for config in known]:
+            nics.setdefault(nic.name, nic)  # a command line may name one twice
+        return tuple(nics.values()), reason
 
     def _placed(self, config: NicConfig, process: Process | None) -> Nic:
         name = config.name or ""
         netns = None
         if process is not None and name not in self.in_host() and name in self.of(process):
             netns = process.pid
-        return Nic(clean(name), config.mac, config.swapped, netns)
+        return Nic(clean(name), None if config.mac is None else clean(config.mac), config.swapped, netns)

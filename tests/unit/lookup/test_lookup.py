@@ -260,6 +260,13 @@ def test_a_nic_without_an_interface_has_no_row(host: Host) -> None:
     assert vm.reason == "NICs without a host interface: 1"
 
 
+def test_an_interface_that_is_named_twice_is_one_nic(host: Host) -> None:
+    """Rows are told apart by it: two of one name would cost all VMs their network figures."""
+    host.process(70, *qemu(U1))
+    told = Domain(U1, "web", 70, nics=(NicConfig("tap1", "aa"), NicConfig("tap2", "b\x1bb"), NicConfig("tap1", "cc")))
+    assert only(host, domains(told)).nics == (Nic("tap1", "aa", True), Nic("tap2", "b\ufffdb", True))
+
+
 def test_a_disk_is_looked_for_again_when_its_vm_changes(host: Host) -> None:
     for name, number in (("sda", "8:0"), ("sdb", "8:16")):
         host.block(name, number)
