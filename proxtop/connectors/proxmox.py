@@ -1,13 +1,15 @@
 """Proxmox VE: pid files and QMP sockets in var/run/qemu-server, configuration in etc/pve.
 
 A pid file is believed only when that process' own -pidfile names it. A VM's disks are those of its command line, where
-it has them (that is what QEMU opened), else as configured. The files of etc/pve are FUSE's (pmxcfs): they are read in a
-thread with a deadline, and again only when their time of change moved or is of just now.
+it has them (that is what QEMU opened) and they were not moved since, else as configured. The files of etc/pve are
+FUSE's (pmxcfs): they are read in a thread with a deadline, and again only when their time of change moved or is of just
+now.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -32,16 +34,18 @@ _CONFIG_S = 0.5
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this ago is read again: pmxcfs tells whole seconds, and it may change twice in one."""
 
+_VOLUME = re.compile(r"(?<=[/:])(?:vm|base)-\d+-[\w.-]+$")
 _BALLOONS = ("virtio-balloon-pci", "virtio-balloon", "virtio-balloon-device")
 
 
 @dataclass(frozen=True, slots=True)
 class _Guest:
-    """A running VM: its process, and the configuration file's time of change with what it said."""
+    """A running VM: its process, what its configuration said last, and which disks are others since it was started."""
 
     vmid: int
     qemu: Qemu
     config: PveConfig | None
+    moved: frozenset[str]
     domain: Domain
 
 
@@ -86,7 +90,8 @@ class ProxmoxConnector:
             config = self._configs.get(vmid, (0, None))[1]
             known = self._guests.get(vmid)
             if known is None or known.qemu is not qemu or known.config is not config:
-                known = _Guest(vmid, qemu, config, self._described(vmid, qemu, config, owners))
+                moved = _moved(known, qemu, config)
+                known = _Guest(vmid, qemu, config, moved, self._described(vmid, qemu, config, moved, owners))
                 changed = True
             guests[vmid] = known
         changed = changed or guests.keys() != self._guests.keys()
@@ -98,10 +103,12 @@ class ProxmoxConnector:
                 self._domains = domains
         return self._domains if self._domains is not None else Domains(self.name, ())
 
-    def _described(self, vmid: int, qemu: Qemu, config: PveConfig | None, owners: dict[str, int]) -> Domain:
+    def _described(
+        self, vmid: int, qemu: Qemu, config: PveConfig | None, moved: frozenset[str], owners: dict[str, int]
+    ) -> Domain:
         """The VM by a UUID that no other running one has: two may be given the same, as by a backup that was restored
         under another number. A process keeps its own."""
-        domain, known = _domain(vmid, qemu, config), self._guests.get(vmid)
+        domain, known = _domain(vmid, qemu, config, moved), self._guests.get(vmid)
         if known is not None and known.qemu.process is qemu.process and qemu.line.uuid is not None:
             return replace(domain, uuid=known.domain.uuid)
         return domain if owners.setdefault(domain.uuid, vmid) == vmid else replace(domain, uuid=_made(vmid))
@@ -217,7 +224,16 @@ def _pid(path: str) -> int | None:
     return int(text) if text.isdigit() and len(text) < 10 else None
 
 
-def _domain(vmid: int, qemu: Qemu, config: PveConfig | None) -> Domain:
+def _moved(known: _Guest | None, qemu: Qemu, config: PveConfig | None) -> frozenset[str]:
+    """The disks whose volume became another one while this process ran: its command line has the old one."""
+    if known is None or known.qemu.process is not qemu.process:
+        return frozenset()
+    if known.config is None or config is None:
+        return known.moved
+    return known.moved.union(disk for disk, old in known.config.disks.items() if config.disks.get(disk) != old)
+
+
+def _domain(vmid: int, qemu: Qemu, config: PveConfig | None, moved: frozenset[str]) -> Domain:
     line = qemu.line
     given = line.uuid or (None if config is None else config.uuid)
     if config is None:
@@ -226,8 +242,8 @@ def _domain(vmid: int, qemu: Qemu, config: PveConfig | None) -> Domain:
         nics = line_nics(line)
     else:
         cores, memory_kb, name = config.cores, config.memory_kb, config.name or line.name
-        opened = _line_disks(line)
-        disks = tuple(DiskConfig(disk, opened.get(disk) or volume) for disk, volume in config.disks.items())
+        opened = {disk: file for disk, file in _line_disks(line).items() if disk not in moved}
+        disks = tuple(DiskConfig(disk, _source(opened.get(disk), volume)) for disk, volume in config.disks.items())
         nics = _nics(vmid, line, config)
     return Domain(
         uuid=given.lower() if given else _made(vmid),
@@ -245,6 +261,14 @@ def _domain(vmid: int, qemu: Qemu, config: PveConfig | None) -> Domain:
 def _made(vmid: int) -> str:
     """The UUID of a VM that has none, or another one's."""
     return str(uuid.uuid5(_NAMESPACE, str(vmid)))
+
+
+def _source(opened: str | None, volume: str) -> str:
+    """Where a disk is: what QEMU opened, unless by its name that is another volume, from which the disk was moved."""
+    if opened is None:
+        return volume
+    then, now = _VOLUME.search(opened), _VOLUME.search(volume)
+    return volume if then is not None and now is not None and then[0] != now[0] else opened
 
 
 def _line_disks(line: CommandLine) -> dict[str, str | None]:

@@ -88,6 +88,21 @@ def test_disks_are_what_qemu_opened_else_what_is_configured(host: Host) -> None:
     assert domain.nics == (NicConfig("tap100i0", "BC:24:11:00:00:01"), NicConfig("tap100i3", "BC:24:11:00:00:02"))
 
 
+def test_a_disk_that_moved_is_not_where_qemu_opened_it(host: Host) -> None:
+    """Its device's figures are not the disk's any more."""
+    opened = "file=/dev/pve/vm-100-disk-0,if=none,id=drive-scsi0"
+    host.vm(100, 11, "-drive", opened, config="scsi0: l:vm-100-disk-0\n")
+    connector = create("proxmox", host.settings)
+    sources = []
+    for volume in ("l:vm-100-disk-0", "l:vm-100-disk-0,size=9G", "fast:vm-100-disk-0,size=9G", "fast:vm-100-disk-0"):
+        (host.conf / "100.conf").write_text(f"scsi0: {volume}\n")
+        sources.append(connector.discover().domains[0].disks[0].source)
+    assert sources == ["/dev/pve/vm-100-disk-0"] * 2 + ["fast:vm-100-disk-0"] * 2
+    (host.conf / "100.conf").write_text("scsi0: l:vm-100-disk-3\n")
+    late = create("proxmox", host.settings).discover().domains[0]
+    assert late.disks == (DiskConfig("scsi0", "l:vm-100-disk-3"),)
+
+
 def test_a_pid_file_is_believed_only_when_the_process_names_it(host: Host) -> None:
     host.vm(100, 11)
     host.vm(101, 12)
