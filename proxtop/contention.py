@@ -111,7 +111,7 @@ def waits(now: Tables, recent: Mapping[str, Sequence[float]], limits: Limits) ->
 
 
 def _pressed(vm: str, value: float | None, limits: Limits) -> Wait | None:
-    if value is None or value < limits.io:
+    if value is None or not 0 < limits.io <= value:
         return None
     return Wait(vm, "disk", "psi_some_io", value, value / limits.io)
 
@@ -124,7 +124,7 @@ def _slow(vm: str, value: float | None, recent: Mapping[str, Sequence[float]], l
     limit = limits.latency_ms
     if normal is not None:
         limit = min(limit, max(limits.latency_times * normal, limits.latency_least_ms))
-    return Wait(vm, "disk", "disk_lat_avg", value, value / limit, normal) if value >= limit else None
+    return Wait(vm, "disk", "disk_lat_avg", value, value / limit, normal) if value >= limit > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

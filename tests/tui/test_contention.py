@@ -35,6 +35,11 @@ def test_a_vm_waits_from_its_limit_on() -> None:
     assert [(wait.vm, wait.resource, wait.value) for wait in found] == [("c", "memory", 7.0), ("b", "cpu", 5.0)]
 
 
+def test_a_limit_of_zero_is_none() -> None:
+    now = {"vm": vms(cpu_steal=[0.0], psi_some_mem=[0.0], psi_some_io=[0.0], disk_lat_avg=[0.0])}
+    assert waits(now, {}, Limits(steal=0.0, memory=0.0, io=0.0, latency_ms=0.0)) == []
+
+
 def test_the_worst_comes_first() -> None:
     found = waits({"vm": vms(cpu_steal=[6.0, 50.0, 12.0])}, {}, Limits())
     assert [wait.vm for wait in found] == ["b", "c", "a"]
