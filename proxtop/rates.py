@@ -7,6 +7,7 @@ row starts afresh: None, never 0, never a wrapped number.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Sequence
 from operator import sub
 from typing import cast
@@ -37,7 +38,8 @@ class Deltas:
 
     `seconds` is the time between the two readings, one number or one per row (None where the row was not read anew).
     `wraps32` names counters that the kernel keeps in 32 bits: one turn of them is no reset. `born` says that a row
-    which was not there before began at zero within the span, if its owner (id up to the slash) is among `owners`.
+    which was not there before began at zero within the span, if its owner (id up to the slash) is among them; one that
+    counts more than `most` by now can't have: it was there before, only not seen.
     """
 
     __slots__ = ("_gain", "_seconds", "table")
@@ -51,6 +53,7 @@ class Deltas:
         *,
         wraps32: Collection[str] = (),
         born: Collection[str] = (),
+        most: float = math.inf,
     ) -> None:
         self.table = after
         self._seconds = seconds
@@ -68,6 +71,9 @@ class Deltas:
                     value if fresh else None if row < 0 or value is None or (old := then[row]) is None else value - old
                     for value, row, fresh in zip(now, rows, zero, strict=True)
                 ]
+                reset.update(
+                    place for place, value in enumerate(now) if zero[place] and value is not None and value > most
+                )
             else:
                 gain = [
                     None if row < 0 or value is None or (old := then[row]) is None else value - old

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from proxtop.derive.base import OwnTimes, Reading, Tables, deltas, span
 from proxtop.derive.threads import Layout, Layouts
 from proxtop.model import EMPTY, Columns, Table
@@ -16,6 +18,9 @@ _SHOWN = {
 _NS_TO_PERCENT = 1e-7
 _US_TO_PERCENT = 1e-4
 _RUN_WAIT = ("run_ns", "wait_ns")
+_BORN_NS = 1.5e9
+"""What a thread that began within a cycle can have run or waited, in ns for each second of it, and some for cycles that
+are read a little late: one with more was there all the time, and only could not be read or was not known."""
 
 
 class CpuDerivation:
@@ -36,9 +41,10 @@ class CpuDerivation:
             return tables
         lived = _lived(before, vm)
         seconds = span(before, after)
+        most = math.inf if seconds is None else _BORN_NS * seconds
         if vcpu.at is None:
-            earlier = before.table("vcpu") if before else None
-            used, waited = _run_wait(Deltas(earlier, vcpu, seconds, _RUN_WAIT, born=lived))
+            known = before.table("vcpu") if before else None
+            used, waited = _run_wait(Deltas(known, vcpu, seconds, _RUN_WAIT, born=lived, most=most))
         else:
             (used, waited), _ = self._remote.follow("vcpu", before, after, _run_wait)
         tables["vcpu"] = Table(
@@ -52,7 +58,8 @@ class CpuDerivation:
         process = deltas("vm", before, after, ("process_ns", "throttled_us"))
         if process is not None:
             thread = after.table("thread") or EMPTY
-            others = Deltas(before.table("thread") if before else None, thread, seconds, _RUN_WAIT, born=lived)
+            earlier = before.table("thread") if before else None
+            others = Deltas(earlier, thread, seconds, _RUN_WAIT, born=lived, most=most)
             layout = self._layouts.of(vm.ids, vcpu.ids, thread)
             run, wait = (layout.of_the_living(rates, lived) for rates in _run_wait(others))
             tables["vm"], tables["thread"] = _vms(vm, process, layout, (used, waited), (run, wait))

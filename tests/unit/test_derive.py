@@ -142,6 +142,24 @@ def test_a_hot_plugged_vcpu_counts_from_its_birth() -> None:
     assert _vm(derive.create("cpu").derive(before, after), "cpu_total") == 100.0
 
 
+def test_threads_that_were_not_seen_for_a_cycle_did_not_run_their_whole_life_in_the_next() -> None:
+    before = _cpu(1, run=[5000], wait=[900], process=9000, emulator=800, vhost=700)
+    unseen = _cpu(2, run=[], wait=[], process=9000, emulator=0)
+    for name in ("vcpu", "thread"):
+        unseen.sample.tables[name].ids.clear()
+        for column in unseen.sample.tables[name].columns.values():
+            column.clear()
+    after = _cpu(3, run=[5001], wait=[900], process=9001, emulator=800, vhost=700)
+    derivation = derive.create("cpu")
+    derivation.derive(before, unseen)
+    tables = derivation.derive(unseen, after)
+    for metric in ("cpu_total", "cpu_steal", "cpu_other_total", "cpu_other_steal"):
+        assert _vm(tables, metric) is None
+    again = _cpu(4, run=[5001.5], wait=[900.25], process=9001.75, emulator=800.25, vhost=700)
+    tables = derivation.derive(after, again)
+    assert (_vm(tables, "cpu_total"), _vm(tables, "cpu_steal"), _vm(tables, "cpu_other_total")) == (50.0, 25.0, 25.0)
+
+
 def test_a_restarted_vm_has_no_cpu_rates_in_its_first_cycle() -> None:
     before = _cpu(0, run=[5], wait=[5], process=9, emulator=1, gen=1)
     after = _cpu(1, run=[9], wait=[9], process=20, emulator=2, gen=2)

@@ -49,6 +49,13 @@ def test_a_row_born_in_a_vm_that_lived_counts_from_zero() -> None:
     assert gains.rate("x") == [1.0, 7.0, None]
 
 
+def test_a_row_that_counts_more_than_it_can_since_its_birth_was_there_before() -> None:
+    before, after = _table(["a/1"], x=[5], y=[5]), _table(["a/1", "a/2", "a/3"], x=[6, 7, 8], y=[6, 1, 1])
+    gains = Deltas(before, after, 1.0, ["x", "y"], born={"a"}, most=7)
+    assert gains.rate("x") == [1.0, 7.0, None]
+    assert gains.rate("y") == [1.0, 1.0, None]
+
+
 def test_unknown_values_and_times_stay_unknown() -> None:
     before, after = _table(["a", "b"], x=[None, 1]), _table(["a", "b"], x=[5, None])
     assert Deltas(before, after, 1.0, ["x", "missing"]).rate("x") == [None, None]
