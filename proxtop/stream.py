@@ -21,9 +21,9 @@ _CLUSTER_S = 0.25
 
 class Snapshots:
     """Snapshots as published; `interval` lets an old replay go where the publisher is on this host. With `counters`
-    the last sample of each family is kept in `samples`, for exporters; what is wanted `also`, heartbeats or what a
-    profiler says, stands in `heard` until somebody takes it away. `node`: of this host alone, where the bus has
-    several."""
+    `samples` has the last sample of each family of the host whose snapshot was taken last, for exporters; what is
+    wanted `also`, heartbeats or what a profiler says, stands in `heard` until somebody takes it away. `node`: of this
+    host alone, where the bus has several."""
 
     def __init__(
         self,
@@ -43,18 +43,23 @@ class Snapshots:
         self.samples: dict[str, Sample] = {}
         self.heard: list[tuple[Stamp, Status | Profiles]] = []
         self._interval = interval
+        self._samples: dict[str, dict[str, Sample]] = {}
 
     def take(self) -> Iterator[tuple[Stamp, Snapshot]]:
         """What has come since, oldest first."""
         for message in self.subscriber.drain():
             if isinstance(message.body, Sample):
-                self.samples[message.body.family] = message.body
+                self._samples.setdefault(message.stamp.node, {})[message.body.family] = message.body
             elif isinstance(message.body, Status | Profiles):
                 self.heard.append((message.stamp, message.body))
             elif isinstance(message.body, Snapshot) and not self._history(message.stamp):
+                self._interval = None
+                self.samples = self._samples.get(message.stamp.node, {})
                 yield message.stamp, message.body
 
     def _history(self, stamp: Stamp) -> bool:
+        """Whether it is what the broker replays to who has just come. After the first one that is not, nothing is:
+        replays are dropped by their numbers, and a cycle that waited while we were busy is news all the same."""
         return self._interval is not None and time.monotonic() - stamp.mono > _STALE * self._interval
 
     def wait(self) -> float | None:
