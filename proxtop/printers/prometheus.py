@@ -2,7 +2,8 @@
 
 Names are proxtop_SCOPE_METRIC_UNIT with the catalog's names in snake case: % become a ratio, KB and MB bytes, ms
 seconds (cpu_total of a VM is proxtop_vm_cpu_total_ratio). A value that is unknown has no line. What is a name stands in
-one series proxtop_SCOPE_info. Where the raw counters are at hand they follow as proxtop_SCOPE_…_total, for rate().
+one series proxtop_SCOPE_info. Where the raw counters are at hand they follow as proxtop_SCOPE_…_total, for rate();
+those of a family that is stale have no line either: they would say that all stands still.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class PrometheusPrinter(Printer):
                     seen.add(exposed.name)
                     lines += exposed.series(row_labels, column)
         for family in self.view.families:
-            if family in samples:
+            if family in samples and family not in selection.stale:  # else they are those of an earlier cycle
                 lines += self._counters(samples[family], labels, selection)
         return [line.encode("utf-8", "replace") for line in lines]
 

@@ -240,6 +240,17 @@ def test_prometheus_counters_are_exact_and_in_base_units() -> None:
     assert found == {("proxtop_vcpu_run_seconds_total", labels): (1 << 60) / 1e9}
 
 
+def test_prometheus_has_no_counters_of_a_family_without_values_in_this_cycle() -> None:
+    shown = snapshot(["a"])
+    counters = samples(shown)
+    view = View(["io", "psi"])
+    for stale, there in (({}, True), ({"io": "no sample in this cycle"}, False)):
+        series = exposition(whole("prometheus", view, replace(shown, stale=stale), counters).decode())
+        names = {name for name, _ in series if name.endswith("_total")}
+        assert ("proxtop_vm_io_syscr_total" in names) is there
+        assert "proxtop_vm_psi_some_cpu_seconds_total" in names
+
+
 def test_promtool_finds_nothing_to_mend() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
