@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from proxtop.catalog import DEFAULT_FAMILIES, FAMILIES
+from proxtop.model import EMPTY
 from proxtop.options import Options, parse
 
 if TYPE_CHECKING:
@@ -232,8 +233,9 @@ class _Loop:
         self._note = note
         self._announce = announce
         self._left = options.runs
-        self._seen: dict[str, str] | None = None
-        self._lost = 0
+        self._seen: dict[str, dict[str, str]] = {}
+        self._lost: dict[str, int] = {}
+        self._lost_in_all = 0
         self._missing: frozenset[str] = frozenset()
         self._starting = bus.fleet is not None
         self._view = View.of(options)
@@ -345,7 +347,7 @@ class _Loop:
         self._heard = time.monotonic()
         self._explain(snapshot)
         if self._options.verbose:
-            self._log(snapshot)
+            self._log(stamp.node, snapshot)
         limit = self._output.limit
         printer = self._printer
         samples = self._snapshots.samples
@@ -361,7 +363,7 @@ class _Loop:
 
     def _explain(self, snapshot: Snapshot) -> None:
         """What the numbers do not say: no VM, families that are missing or partial, and why."""
-        if not snapshot.tables["vm"].ids:
+        if not snapshot.tables.get("vm", EMPTY).ids:
             why = f" ({snapshot.reason})" if snapshot.reason else ""
             self._announce(
                 f"no VM runs on this host, says {snapshot.connector}{why}; `make lab` boots a few small ones"
@@ -385,19 +387,25 @@ class _Loop:
         if more:
             _say(f"nothing on this host matches {', '.join(missing)}; still looking")
 
-    def _log(self, snapshot: Snapshot) -> None:
-        """What --verbose tells beside the data: VMs that come and go, and frames that were lost."""
-        vms = snapshot.tables["vm"]
-        now = dict(zip(vms.ids, map(str, vms.columns["name"]), strict=True))
-        if self._seen is None:
+    def _log(self, node: str, snapshot: Snapshot) -> None:
+        """What --verbose tells beside the data: VMs that come and go on that host, and frames that were lost."""
+        vms = snapshot.tables.get("vm", EMPTY)
+        now = dict(zip(vms.ids, map(str, vms.columns.get("name", vms.ids)), strict=True))
+        seen = self._seen.get(node)
+        if seen is None:
             _say(f"connector {snapshot.connector}: {len(now)} VMs, families {', '.join(snapshot.families)}")
         else:
-            for row in now.keys() - self._seen.keys():
+            for row in now.keys() - seen.keys():
                 _say(f"VM {now[row]} ({row}) appeared")
-            for row in self._seen.keys() - now.keys():
-                _say(f"VM {self._seen[row]} ({row}) is gone")
-        self._seen = now
-        lost = snapshot.lost + self._snapshots.subscriber.tracker.lost
-        if lost > self._lost:
-            _say(f"{lost - self._lost} frames were lost on the bus, {lost} in all")
-            self._lost = lost
+            for row in seen.keys() - now.keys():
+                _say(f"VM {seen[row]} ({row}) is gone")
+        self._seen[node] = now
+        fresh = self._more_lost(node, snapshot.lost) + self._more_lost("", self._snapshots.subscriber.tracker.lost)
+        if fresh:
+            self._lost_in_all += fresh
+            _say(f"{fresh} frames were lost on the bus, {self._lost_in_all} in all")
+
+    def _more_lost(self, where: str, lost: int) -> int:
+        """What a host's aggregator lost since its last cycle, or we ("") did; one that began anew counts from 0."""
+        before, self._lost[where] = self._lost.get(where, 0), lost
+        return lost - before if lost >= before else lost
