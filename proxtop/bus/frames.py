@@ -156,12 +156,14 @@ class Tracker:
 
     Same epoch and a sequence not above the last: a replay. A gap: loss. Another epoch: a restart, never loss; unless
     both it and its monotonic time lie before the last ones, which is an old publisher's replay (a wall clock that was
-    set back gives a restarted publisher an earlier epoch, but not an earlier monotonic time).
+    set back gives a restarted publisher an earlier epoch, but not an earlier monotonic time). An old publisher says
+    nothing new: one that goes on is that of a host that was booted with its clock set back.
     """
 
     replays: int = 0
     lost: int = 0
     _last: dict[tuple[str, str, str], Stamp] = field(default_factory=dict)
+    _doubted: dict[tuple[str, str, str], Stamp] = field(default_factory=dict)
 
     def accept(self, message: Message) -> bool:
         """Whether the message is new."""
@@ -174,12 +176,21 @@ class Tracker:
         if last is not None:
             same = stamp.epoch == last.epoch
             if stamp.seq <= last.seq if same else (stamp.epoch < last.epoch and stamp.mono <= last.mono):
-                self.replays += 1
-                return False
-            if same:
+                if same or not self._goes_on(key, stamp):
+                    self.replays += 1
+                    return False
+            elif same:
                 self.lost += stamp.seq - last.seq - 1
         self._last[key] = stamp
         return True
+
+    def _goes_on(self, key: tuple[str, str, str], stamp: Stamp) -> bool:
+        """Whether a publisher that was taken for an old one has said more since."""
+        before = self._doubted.pop(key, None)
+        if before is not None and before.epoch == stamp.epoch and stamp.seq > before.seq and stamp.mono > before.mono:
+            return True
+        self._doubted[key] = stamp
+        return False
 
     def knows(self, kind: str, part: str, node: str) -> bool:
         """Whether anything came on that topic before."""

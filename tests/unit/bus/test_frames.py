@@ -348,6 +348,22 @@ def test_an_old_publishers_frame_is_a_replay_but_a_clock_set_back_is_a_restart()
     assert tracker.accept(_message(1, epoch=15, mono=101.0))
 
 
+def test_a_host_that_booted_with_its_clock_set_back_is_heard_from_its_second_frame_on() -> None:
+    tracker = Tracker()
+    assert tracker.accept(_message(500, epoch=20, mono=1_000_000.0))
+    booted = [tracker.accept(_message(seq, epoch=10, mono=30.0 + seq)) for seq in (1, 2, 3)]
+    assert booted == [False, True, True]
+    assert (tracker.lost, tracker.replays) == (0, 1)
+
+
+def test_what_an_old_publisher_said_last_stays_a_replay_however_often_it_comes() -> None:
+    tracker = Tracker()
+    assert tracker.accept(_message(5, epoch=20, mono=100.0))
+    assert not any(tracker.accept(_message(6, epoch=10, mono=50.0)) for _ in range(3))
+    assert tracker.accept(_message(6, epoch=20, mono=101.0))
+    assert (tracker.lost, tracker.replays) == (0, 3)
+
+
 def test_topics_are_counted_apart() -> None:
     tracker = Tracker()
     assert tracker.accept(_message(1)) and tracker.accept(_message(1, part="mem"))
