@@ -288,7 +288,7 @@ class Upstream:
             body = decode(frames).body
         except FrameError:
             body = None
-        if not isinstance(body, Status):
+        if not isinstance(body, Status) or body.actor != HEARTBEAT:  # readers go by who it says it is
             self.undecodable += 1
             return False
         version = body.info.get("version")
