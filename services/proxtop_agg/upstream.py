@@ -61,6 +61,8 @@ _MOST_TOPICS = 64
 _MOST_NODES = 5000
 _VISIT = 256
 _TRIPS = 30
+_STEP_S = 1.0
+"""From which difference on a clock was set; a cycle is told of up to an interval after the instant of its data."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,7 @@ class Host:
     """A node as it is heard: its last cycle and when that came, how far apart they come (s), what is known of its
     clock. `trips` are the last ones: (seconds there and back as TCP saw them then, our clock at arrival less its at
     sending); `replayed`: the next cycle may be an older one, that was kept for who comes late, and says nothing of it.
+    `apart` is by how much its wall clock is ahead of its monotonic one, less the same of ours: it stays, but for steps.
     """
 
     node: str
@@ -79,10 +82,14 @@ class Host:
     tracker: Tracker = field(default_factory=Tracker)
     trips: list[tuple[float, float]] = field(default_factory=list)
     replayed: bool = True
+    apart: float | None = None
 
     def heard(self, stamp: Stamp, now: float, rtt: float | None) -> None:
         """A cycle came now."""
         wall = time.time()
+        before, self.apart = self.apart, stamp.time - stamp.mono - (wall - now)
+        if before is not None and abs(self.apart - before) > max(_STEP_S, self.interval or 0.0):
+            self.trips = []  # a clock was set: what was known is of another one
         if self.stamp is not None and stamp.cycle > self.stamp.cycle:
             self.interval = (stamp.cycle - self.stamp.cycle) / 1000
         self.stamp, self.came, self.came_wall = stamp, now, wall

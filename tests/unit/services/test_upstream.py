@@ -12,7 +12,7 @@ from proxtop.bus.frames import encode
 from proxtop.bus.sockets import Context
 from proxtop.model import Stamp, Status
 from proxtop_agg.config import Peer
-from proxtop_agg.upstream import Upstream
+from proxtop_agg.upstream import Host, Upstream
 
 
 @pytest.fixture
@@ -38,3 +38,16 @@ def test_a_heartbeat_that_says_to_be_another_ones_goes_no_further(upstream: Upst
     for seq, actor in enumerate(("host:pve2", "cluster", "door"), 2):
         assert upstream._accept(_beat(actor, seq), 1.0) is None
     assert upstream.undecodable == 3
+
+
+@pytest.mark.parametrize("step", [-10.0, 10.0])
+def test_after_a_step_of_its_clock_what_was_known_of_it_before_counts_no_more(step: float) -> None:
+    host = Host("pve1", replayed=False)
+    ahead = 0.0
+    for number, rtt in enumerate((0.001, 0.001, 0.002, 0.002)):
+        ahead = 0.0 if number < 2 else step
+        mono = 100.0 + number
+        wall = time.time() + ahead
+        host.heard(Stamp("pve1", 1, number + 1, round(wall * 1000), wall, mono), mono, rtt)
+    assert host.offset == pytest.approx(step, abs=0.5)
+    assert host.lag == pytest.approx(0.0, abs=0.5)
