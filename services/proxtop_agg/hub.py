@@ -202,6 +202,8 @@ class Hub:
                 upstream.fetch(self._fetched)
                 self._upstreams[name] = upstream
                 for node in upstream.hosts:
+                    if (other := self._owners.get(node)) is not None:
+                        del other.hosts[node]  # an aggregator spoke for it so far
                     self._owners[node] = upstream
                 self._register(name, upstream)
 
