@@ -123,8 +123,14 @@ def dump(state: State, thresholds: Mapping[str, tuple[float, float]]) -> str:
         if section:
             lines += ["", f"[views.{name}]", *section]
     lines += ["", "# metric (* matches anything) = [warning, alarm], in the metric's unit", "[thresholds]"]
-    lines += [f"{_quoted(name)} = [{low:g}, {high:g}]" for name, (low, high) in thresholds.items()]
+    lines += [f"{_quoted(name)} = [{_number(low)}, {_number(high)}]" for name, (low, high) in thresholds.items()]
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    """As short as it can be, but the same number when it is read again."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _quoted(text: str) -> str:

@@ -86,3 +86,12 @@ def test_own_thresholds_come_first(tmp_path: pathlib.Path) -> None:
 )  # fmt: skip
 def test_the_thresholds_are_those_that_the_field_uses(name: str, value: float, whole: int, style: str) -> None:
     assert Levels().style(name, value, whole) == style
+
+
+def test_thresholds_are_written_with_all_their_digits(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "proxtop.toml"
+    own = {"ram_swap": (1.0, 1234567.0), "ram_majflt": (0.1, float("inf")), "io_rchar": (1e-7, 0.1 + 0.2)}
+    settings.save(file, State(), {**own, **THRESHOLDS, **own})
+    found = settings.load(file, State())
+    assert found.warning == ""
+    assert {name: found.thresholds[name] for name in own} == own
