@@ -74,12 +74,15 @@ def _host(before: Table | None, host: Table) -> Table:
         "cpu_maxfreq": values(number_column(host, "maxfreq")),
     }
     gains: dict[str, float | None] = {}
+    gone_on = 0.0
     for name in (*_TICKS, "guest", "guest_nice"):
         now = number_column(host, name)[0]
         then = number_column(before, name)[0] if before is not None and before.ids else None
         # idle and iowait are known to step back a little; a share below zero is none
         gains[name] = None if now is None or then is None else max(0, now - then)
-    everything = sum(value for name in _TICKS if (value := gains[name]) is not None)
+        gone_on += now - then if now is not None and then is not None and name in _TICKS else 0
+    # all time together never steps back: else another host's /proc was booted, or a core left with its idle time
+    everything = sum(value for name in _TICKS if (value := gains[name]) is not None) if gone_on > 0 else 0
     for metric, name in _SHOWN.items():
         gain = gains[name]
         columns[metric] = [None if gain is None or not everything else gain * 100 / everything]

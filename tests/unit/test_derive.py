@@ -211,6 +211,21 @@ def _mem(mono: float, at: float | None, swapped: int = 0, **columns: Any) -> Rea
     return _reading(mono, "mem", vm=_table(["u"], **{name: [value] for name, value in {**base, **columns}.items()}))
 
 
+def test_a_host_that_was_booted_between_two_readings_has_no_shares() -> None:
+    names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
+
+    def reading(mono: float, user: int, system: int, idle: int) -> Reading:
+        ticks = {**dict.fromkeys(names, 0), "user": user, "system": system, "idle": idle}
+        return _reading(mono, "cpu", host=_table(["n"], None, **{name: [value] for name, value in ticks.items()}))
+
+    derivation = derive.create("cpu")
+    booted = reading(2, 1010, 10, 50)
+    columns = derivation.derive(reading(1, 1000, 5000, 100_000), booted)["host"].columns
+    assert columns["cpu_user"] == columns["cpu_idle"] == [None]
+    columns = derivation.derive(booted, reading(3, 1060, 10, 100))["host"].columns
+    assert columns["cpu_user"] == columns["cpu_idle"] == [50.0]
+
+
 def test_memory_in_use_is_what_the_guest_reports() -> None:
     tables = derive.create("mem").derive(None, _mem(1, 1))
     assert [_vm(tables, f"ram_{name}") for name in ("total", "used", "free", "balloon", "active")] == [
