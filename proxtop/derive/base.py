@@ -50,8 +50,8 @@ def deltas(
 class OwnTimes:
     """Rates of rows that are read at times of their own, seldom or out of step with the cycle.
 
-    A row keeps its last rates until it is read anew; when its last reading is older than two refreshes it is stale and
-    all its values are None.
+    A row keeps its last rates until it is read anew, or belongs to another process; when its last reading is older than
+    two refreshes it is stale and all its values are None.
     """
 
     counters: Sequence[str]
@@ -93,18 +93,21 @@ class OwnTimes:
         fresh = [at != then.get(row) for row, at in zip(table.ids, times, strict=True)]
         current = [at is not None and now - at <= 2 * refresh + 1e-3 for at in times]
         if not (all(fresh) and all(current)):
-            columns = self._kept(table.ids, columns, fresh, current)
+            columns = self._kept(table, columns, fresh, current)
         self._before = table
         self._times = dict(zip(table.ids, times, strict=True))
         self._last = table.ids, columns
         return columns, current
 
     def _kept(
-        self, ids: list[str], columns: Sequence[Numbers], fresh: Sequence[bool], current: Sequence[bool]
+        self, table: Table, columns: Sequence[Numbers], fresh: Sequence[bool], current: Sequence[bool]
     ) -> Sequence[Numbers]:
-        """The columns with the last rates of rows that were not read anew, and none of those that are stale."""
+        """The columns with the last rates of rows that were not read anew, and none of those that are stale or of
+        another process by now."""
+        ids, gens = table.ids, table.columns.get("gen")
         last_ids, last = self._last
-        if not any(fresh) and all(current) and last_ids == ids:
+        before = self._before.columns.get("gen") if self._before is not None else None
+        if not any(fresh) and all(current) and last_ids == ids and gens == before:
             return last
         columns = [list(column) for column in columns]
         places = {row: place for place, row in enumerate(last_ids)}
@@ -113,6 +116,8 @@ class OwnTimes:
                 for column in columns:
                     column[place] = None
             elif not fresh[place] and (old := places.get(row)) is not None:
+                if gens is not None and before is not None and gens[place] != before[old]:
+                    continue
                 for column, values in zip(columns, last, strict=True):
                     column[place] = values[old]
         return columns

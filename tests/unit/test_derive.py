@@ -321,6 +321,15 @@ def test_a_reading_that_is_repeated_keeps_its_rate_until_two_refreshes_and_then_
     assert results == [100.0, 100.0, 100.0, None]
 
 
+def test_a_vm_that_was_restarted_does_not_keep_the_rates_of_its_process_of_before() -> None:
+    derivation = derive.create("disk")
+    readings = [_disk(0, 0.0, 0), _disk(1, 1.0, 100), _disk(2, 1.0, 100), _disk(3, 3.0, 30), _disk(4, 4.0, 40)]
+    for reading, gen in zip(readings, (1, 1, 2, 2, 2), strict=True):
+        reading.sample.tables["disk"].columns["gen"] = [gen]
+    results = [_vm(derivation.derive(then, now), "disk_reads") for then, now in itertools.pairwise(readings)]
+    assert results == [100.0, None, None, 10.0]
+
+
 def test_no_requests_no_latency() -> None:
     tables = derive.create("disk").derive(_disk(0, 0.0, 5), _disk(1, 1.0, 5))
     assert _vm(tables, "disk_lat_rd") is None and _vm(tables, "disk_reads") == 0.0
