@@ -71,11 +71,16 @@ class Finder:
             found = stream.fleet_status(context, endpoint, _STATUS_WAIT_S, secure, cluster=named)
         finally:
             context.destroy(linger=0)
-        if found is None:
+        if found is None or found[1].interval <= 0:
             self.unserved = "the fleet of this host does not answer"
             return None
         stamp, status = found
         if status.info.get("cluster"):
+            if (options.printer, options.output, options.node) == ("prometheus", "file", None):
+                raise AttachError(
+                    f"--bus {endpoint}: it has many hosts, and a textfile holds one: name it with --node,"
+                    " or let each host write its own"
+                )
             if options.frequency not in (status.interval, Options().frequency):
                 self._note(
                     f"the hosts on this bus have intervals of their own: --frequency={options.frequency:g} is left out"
