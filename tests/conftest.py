@@ -13,11 +13,16 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.lab import Lab, LabMissing, missing
 from tests.lab.scenes import BareScene, LibvirtScene, ProxmoxScene, bare_scene, libvirt_scene, proxmox_scene
 
 LAB = pytest.StashKey[Lab]()
+
+# How long an example takes is the machine's business, which others use too.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

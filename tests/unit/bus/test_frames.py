@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxtop.bus import endpoints, topics
@@ -313,7 +313,7 @@ _JSONISH = st.recursive(
         _JSONISH,
     ),
 )
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 def test_any_shape_of_body_is_a_message_or_the_typed_error(place: int, change: dict[str, Any]) -> None:
     kind, part, body = BODIES[place]
     topic, payload = encode(kind, part, STAMP, body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxtop.kernel.cmdline import CommandLine, Drive, Net, is_qemu, parse_cmdline, parse_size_kb, suboptions
@@ -154,7 +154,6 @@ def test_memory(value: str, kb: int) -> None:
     assert line("-m", value).memory_kb == kb
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_command_line_or_none(text: bytes) -> None:
     parse_cmdline(text)
@@ -179,7 +178,6 @@ JSON = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dict
 ODD = st.text(st.sampled_from('{}[]":,=-abc019.kGfile\ud800\0٣²'), max_size=30)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(OPTIONS) | ODD | JSON.map(json.dumps)))
 def test_any_options_parse_to_what_a_frame_can_carry(arguments: list[str]) -> None:
     text = b"\0".join(argument.encode(errors="surrogatepass") for argument in ["kvm", *arguments])
@@ -188,14 +186,12 @@ def test_any_options_parse_to_what_a_frame_can_carry(arguments: list[str]) -> No
     str(parsed).encode()
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_suboptions_and_sizes_never_fail(value: str) -> None:
     suboptions(value, "first")
     parse_size_kb(value)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 def test_escaped_names_survive(name: str) -> None:
     assert line("-name", "guest=" + name.replace(",", ",,")).name == name

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxtop.connectors import Settings
@@ -67,7 +67,6 @@ def test_what_is_no_xml_is_one_typed_error(text: str) -> None:
         parse_domain(text)
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("<>/='domainvcpu 0123&;\u0663"), max_size=60))
 def test_any_text_is_a_configuration_or_that_error(text: str) -> None:
     with contextlib.suppress(XmlError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxtop.connectors.pve_config import PveConfig, parse_config
@@ -66,7 +66,6 @@ def test_numbers_that_are_none_are_the_defaults() -> None:
     assert (config.cores, config.memory_kb) == (1, 512 << 10)
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=200)
     | st.text(st.sampled_from("cores: memory=[]\n,scsi0net1\u0663"), max_size=80).map(str.encode)

@@ -51,7 +51,7 @@ def test_more_of_the_same_is_near_and_something_else_is_far() -> None:
     assert difference(one, other).distance > 0.5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(runs, runs, runs)
 def test_distance_is_a_metric(first: list[int], second: list[int], third: list[int]) -> None:
     a, b, c = (fed(run, chain_settings()) for run in (first, second, third))

@@ -167,7 +167,7 @@ def test_what_is_no_profile_is_said(wrong: Any) -> None:
         profile_of(wrong)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 1 << 32))
 def test_a_damaged_document_is_said_and_never_anything_else(seed: int) -> None:
     chance = random.Random(seed)

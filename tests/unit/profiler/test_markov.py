@@ -35,7 +35,7 @@ def chains(draw: st.DrawFn) -> tuple[dict[Past, list[float]], int, int, int]:
     return rows, states, order, draw(st.integers(0, 1 << 30))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(chains())
 def test_rows_of_a_chain_of_any_order_converge_to_the_truth(
     chain: tuple[dict[Past, list[float]], int, int, int],
@@ -53,7 +53,7 @@ def test_rows_of_a_chain_of_any_order_converge_to_the_truth(
             assert abs(row[state] / n - rows[past][state]) <= bound(n, states ** (order + 1), length), (past, state)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.floats(0.05, 1), min_size=3, max_size=3), min_size=3, max_size=3))
 def test_the_stationary_distribution_is_the_one_that_the_matrix_keeps(weights: list[list[float]]) -> None:
     counts = Counts(3, 1)
@@ -97,7 +97,7 @@ def test_nothing_was_before_the_first_state_after_a_gap() -> None:
         assert profile.series["cpu"].root.total() == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(2, 5), st.integers(1, 3), st.data())
 def test_each_past_and_state_has_a_cell_of_its_own(states: int, history: int, data: st.DataObject) -> None:
     where = markov.layout(states, history)
@@ -110,7 +110,7 @@ def test_each_past_and_state_has_a_cell_of_its_own(states: int, history: int, da
     assert sorted(cells) == list(range(where.size))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 2), min_size=5, max_size=60), st.permutations([0, 1, 2]) | st.just([0, 0, 1]))
 def test_renamed_states_are_counted_as_if_they_had_had_that_name(run: list[int], places: list[int]) -> None:
     for dense in (True, False):
@@ -139,7 +139,7 @@ def test_a_table_too_large_for_an_array_counts_the_same() -> None:
         assert list(large.rows(order, 76)) == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 3), min_size=0, max_size=80), st.lists(st.integers(0, 3), max_size=3))
 def test_chances_are_all_above_zero_and_add_up_to_one(run: list[int], past: list[int]) -> None:
     counts = Counts(4, 2)
