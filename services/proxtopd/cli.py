@@ -163,8 +163,7 @@ class _Command:
             return subprocess.run(["systemctl", "start", _UNIT]).returncode
         found = self._read()
         here = Places.of(found)
-        places.prepare(here, places.account(found))
-        os.close(places.hold(here))  # or say who has it
+        os.close(places.prepare(here, places.account(found)))  # or say who has it
         log = here.log("proxtopd")
         config = [f"--config={self._path}"] if self._path else []
         with open(log, "ab") as file:

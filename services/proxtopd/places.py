@@ -99,14 +99,23 @@ def group_id(key: str, name: str) -> int:
         ) from None
 
 
-def prepare(places: Places, account: Account | None) -> None:
-    """Makes the directories. ConfigurationError says what is in the way."""
+def prepare(places: Places, account: Account | None) -> int:
+    """Makes the directories, and takes the lock of this fleet, which is held as long as the descriptor is open: before
+    anything is touched that a running one uses. ConfigurationError says what is in the way, Held who has the lock."""
+    lock = -1
     try:
         _own(places)
+        lock = _hold(places)
+        _logs(places)
         _bus(places.run, account)
-    except OSError as error:
+    except BaseException as error:
+        if lock >= 0:
+            os.close(lock)
+        if not isinstance(error, OSError):
+            raise
         path = error.filename or places.run
         raise ConfigurationError(f"{path}: {error.strerror}; proxtopd needs this directory") from None
+    return lock
 
 
 def _own(places: Places) -> None:
@@ -116,6 +125,9 @@ def _own(places: Places) -> None:
         found = os.stat(path, follow_symlinks=False)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise ConfigurationError(f"{path}: belongs to somebody else or others may write there; remove it")
+
+
+def _logs(places: Places) -> None:
     os.makedirs(places.logs, mode=0o750, exist_ok=True)
     link = f"{places.own}/log"  # where `proxtopd logs` looks
     if os.path.islink(link):
@@ -155,8 +167,8 @@ def _empty(path: str) -> None:
         os.rmdir(f"{path}/workers")
 
 
-def hold(places: Places) -> int:
-    """The lock of this fleet, held as long as the descriptor is open; Held names the one that has it."""
+def _hold(places: Places) -> int:
+    """The lock; Held names the one that has it."""
     path = f"{places.own}/lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:

@@ -359,8 +359,7 @@ def run(path: str | None, settings: Sequence[str]) -> int:
         more = [places.group_id("PROXTOP_CONTROL_GROUP", group)] if group else []
         os.setgroups(sorted({*os.getgroups(), account.gid, *more}))
     here = Places.of(found)
-    places.prepare(here, account)
-    lock = places.hold(here)
+    lock = places.prepare(here, account)
     programs.programs(found, here, account)
     _raise_limit()
     try:

@@ -1,0 +1,29 @@
+"""The directories of a supervised fleet: what is made, and what is left alone."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import pytest
+
+from proxtopd import places
+from proxtopd.places import Places
+
+
+@pytest.fixture
+def here(tmp_path: pathlib.Path) -> Places:
+    return Places(f"{tmp_path}/bus", f"{tmp_path}/busd", f"{tmp_path}/busd/log")
+
+
+def test_who_is_refused_has_touched_nothing_of_the_fleet_that_runs(here: Places, tmp_path: pathlib.Path) -> None:
+    lock = places.prepare(here, None)
+    (tmp_path / "bus" / "subscribe.sock").touch()
+    (tmp_path / "bus").chmod(0o711)
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    with pytest.raises(places.Held, match=f"PID {os.getpid()}"):
+        places.prepare(Places(here.run, here.own, f"{tmp_path}/elsewhere"), None)
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+    assert (tmp_path / "bus").stat().st_mode & 0o777 == 0o711
+    os.close(lock)
+    os.close(places.prepare(here, None))
