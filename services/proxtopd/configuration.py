@@ -302,7 +302,7 @@ def _sysfs(value: str) -> None:
 
 def _run(value: str) -> None:
     _plain(value)
-    if os.path.normpath(value) == "/":
+    if os.path.normpath(value) in ("/", "//"):  # POSIX keeps two
         raise ConfigurationError("the root directory can't be a bus; give e.g. /run/proxtop")
     if len((os.path.normpath(value) + _LONGEST_SOCKET).encode()) > endpoints.MAX_IPC_PATH:
         raise ConfigurationError("the path is too long for a socket; give a shorter one")

@@ -128,11 +128,13 @@ def _own(places: Places) -> None:
 
 
 def _logs(places: Places) -> None:
-    os.makedirs(places.logs, mode=0o750, exist_ok=True)
     link = f"{places.own}/log"  # where `proxtopd logs` looks
     if os.path.islink(link):
         os.unlink(link)
-    if places.logs != link and not os.path.isdir(link):
+    os.makedirs(places.logs, mode=0o750, exist_ok=True)
+    if places.logs != link:
+        if os.path.isdir(link):  # what an earlier fleet said would pass for what this one says
+            os.rename(link, f"{link}-{os.stat(link).st_mtime_ns}")
         os.symlink(places.logs, link)
 
 
@@ -144,6 +146,8 @@ def _bus(path: str, account: Account | None) -> None:
     found = os.stat(path, follow_symlinks=False)
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigurationError(f"{path}: is no directory; PROXTOP_RUN names the directory of the bus")
+    if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (uid, gid, mode):
+        _check_ours(path)
     if (found.st_uid, found.st_gid) != (uid, gid):
         _empty(path)
         try:
@@ -156,6 +160,15 @@ def _bus(path: str, account: Account | None) -> None:
         found = os.stat(path, follow_symlinks=False)
     if stat.S_IMODE(found.st_mode) != mode:
         os.chmod(path, mode)
+
+
+def _check_ours(path: str) -> None:
+    """Others lose what they have in a directory that becomes a bus's: one with anything else in it is not taken."""
+    others = sorted(set(os.listdir(path)) - {"subscribe.sock", "workers"})
+    if others:
+        raise ConfigurationError(
+            f"{path}: holds {others[0]!r}, so it is not the directory of a bus; give PROXTOP_RUN one of its own"
+        )
 
 
 def _empty(path: str) -> None:

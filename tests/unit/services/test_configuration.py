@@ -65,6 +65,7 @@ def test_values_quotes_and_words_of_the_command_line(conf: pathlib.Path) -> None
         ("PROXTOP_SYSFS=/nowhere", "PROXTOP_SYSFS: '/nowhere' is not a directory"),
         ("PROXTOP_RUN=run", "PROXTOP_RUN: 'run' is not the whole path"),
         ("PROXTOP_RUN=/" + "x" * 100, "PROXTOP_RUN: the path is too long for a socket"),
+        ("PROXTOP_RUN=//", "PROXTOP_RUN: the root directory can't be a bus"),
         ("PROXTOP_RUN=/50%", "PROXTOP_RUN: '/50%' has characters that supervisord can't have"),
         ("PROXTOP_NODE=a/b", "PROXTOP_NODE: 'a/b' is not a host name"),
         ("PROXTOP_USER=a b", "PROXTOP_USER: 'a b' is not the name of a user or group"),
