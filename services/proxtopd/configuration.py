@@ -33,7 +33,9 @@ DOOR_KEYS = ("PROXTOP_DOOR_KEY", "PROXTOP_DOOR_TRUSTED", "PROXTOP_DOOR_INSECURE"
 _LINE = re.compile(r"(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)", re.ASCII | re.DOTALL)
 _PLAIN = re.compile(r"[\w/.+,@:~-]+")
 _PRINTER_NAME = re.compile(r"[A-Z0-9_]{1,40}", re.ASCII)
-_LONGEST_SOCKET = "/workers/publish.sock"
+_LONGEST_SOCKET = "d/supervisor.sock.4194304"
+"""What supervisord binds before it takes its id off: beside the bus, longer than any socket in it."""
+
 _LEVELS = ("info", "debug")
 _FLAGS = ("--verbose", "--human", *(family.option for family in FAMILIES.values()))
 _CHOICES = ("--vm=", "--netdev=", "--storedev=")

@@ -9,6 +9,7 @@ import shlex
 
 import pytest
 
+from proxtop.bus import endpoints
 from proxtop.catalog import FAMILIES
 from proxtopd import cli, configuration, programs
 from proxtopd.configuration import Configuration, ConfigurationError
@@ -65,6 +66,7 @@ def test_values_quotes_and_words_of_the_command_line(conf: pathlib.Path) -> None
         ("PROXTOP_SYSFS=/nowhere", "PROXTOP_SYSFS: '/nowhere' is not a directory"),
         ("PROXTOP_RUN=run", "PROXTOP_RUN: 'run' is not the whole path"),
         ("PROXTOP_RUN=/" + "x" * 100, "PROXTOP_RUN: the path is too long for a socket"),
+        ("PROXTOP_RUN=/" + "x" * 82, "PROXTOP_RUN: the path is too long for a socket"),
         ("PROXTOP_RUN=//", "PROXTOP_RUN: the root directory can't be a bus"),
         ("PROXTOP_RUN=/50%", "PROXTOP_RUN: '/50%' has characters that supervisord can't have"),
         ("PROXTOP_NODE=a/b", "PROXTOP_NODE: 'a/b' is not a host name"),
@@ -209,6 +211,12 @@ def test_supervisord_reads_what_is_written_whatever_the_paths_are(conf: pathlib.
     assert io.environment["PROXTOP_SETUP"] == here.setup("io")
     assert io.stdout_logfile == here.log("io")
     assert os.stat(here.program).st_mode & 0o777 == 0o600
+
+
+def test_the_longest_bus_has_room_for_what_supervisord_binds(conf: pathlib.Path) -> None:
+    found = _read(conf, "", "PROXTOP_RUN=/" + "x" * 81)
+    assert len(f"{Places.of(found).supervisor}.4194304") == endpoints.MAX_IPC_PATH
+    assert len(endpoints.publish(found.run).removeprefix("ipc://")) < endpoints.MAX_IPC_PATH
 
 
 def test_every_worker_has_a_module_with_serve() -> None:
