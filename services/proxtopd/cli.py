@@ -141,7 +141,7 @@ class _Command:
     def _worker_alone(self) -> int:
         from proxtopd import worker
 
-        return worker.main([self._worker or ""])
+        return worker.main([self._worker or ""], self._path, self._settings)
 
     def _check(self) -> int:
         try:
@@ -165,7 +165,7 @@ class _Command:
         here = Places.of(found)
         os.close(places.prepare(here, places.account(found)))  # or say who has it
         log = here.log("proxtopd")
-        config = [f"--config={self._path}"] if self._path else []
+        config = [f"--config={os.path.abspath(self._path)}"] if self._path else []
         with open(log, "ab") as file:
             begin = file.tell()
             process = subprocess.Popen(

@@ -210,10 +210,11 @@ def test_all_ends_with_proxtopd_however_it_ends(rig: Rig, number: signal.Signals
 
 
 def test_start_waits_until_all_is_up_and_stop_until_all_is_gone(rig: Rig) -> None:
-    settings = [f"PROXTOP_RUN={rig.folder}/bus", "PROXTOP_FAMILIES=host", "PROXTOP_CONNECTOR=qemu"]
+    settings = [f"PROXTOP_RUN={rig.folder}/bus", "PROXTOP_CONNECTOR=qemu"]
     if os.geteuid() == 0:
         settings += ["PROXTOP_USER=root", "PROXTOP_GROUP=root"]
-    done = proxtopd("start", *settings)
+    (rig.folder / "here.conf").write_text("PROXTOP_FAMILIES=host\n")
+    done = proxtopd("--config=here.conf", "start", *settings, cwd=rig.folder)
     try:
         assert (done.returncode, done.stderr) == (0, "")
         status = json.loads(proxtopd("status", "--json", *settings).stdout)

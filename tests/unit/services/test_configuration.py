@@ -6,13 +6,15 @@ import os
 import pathlib
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
 from proxtop.bus import endpoints
 from proxtop.catalog import FAMILIES
 from proxtopd import cli, configuration, programs
-from proxtopd.configuration import Configuration, ConfigurationError
+from proxtopd.configuration import PRINTER, Configuration, ConfigurationError
 from proxtopd.places import Account, Places
 from proxtopd.registry import KINDS
 from proxtopd.setup import Setup
@@ -211,6 +213,13 @@ def test_supervisord_reads_what_is_written_whatever_the_paths_are(conf: pathlib.
     assert io.environment["PROXTOP_SETUP"] == here.setup("io")
     assert io.stdout_logfile == here.log("io")
     assert os.stat(here.program).st_mode & 0o777 == 0o600
+
+
+def test_a_worker_alone_is_told_what_the_command_line_says(conf: pathlib.Path) -> None:
+    conf.write_text("PROXTOP_FAMILIES=host\n")
+    command = [sys.executable, "-m", "proxtopd", f"--config={conf}", "worker", "cpu", f"{PRINTER}A=json file /a"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert "no worker 'cpu'; there are broker, connector, lookup, aggregator, host, printer-a" in done.stderr
 
 
 def test_the_longest_bus_has_room_for_what_supervisord_binds(conf: pathlib.Path) -> None:
