@@ -235,7 +235,7 @@ class Watch:
     def status(self) -> dict[str, Any]:
         """All there is to say, for `proxtopd status`."""
         return {
-            "node": self._configuration.node,
+            "node": self._actor.setup.node,
             "bus": self._places.run,
             "interval": self._configuration.interval,
             "pid": os.getpid(),
@@ -291,6 +291,11 @@ class Watch:
         for key in _LASTING:
             if found[key] != self._configuration[key]:
                 raise ConfigurationError(f"{key} can't change while the fleet runs; restart proxtopd for it")
+        if found.node != (before := self._actor.setup.node):  # workers would beat where nobody listens
+            raise ConfigurationError(
+                f"this host is called {found.node!r} now, and was {before!r} when the fleet was started; "
+                "that can't change while it runs; restart proxtopd for it"
+            )
         wanted = programs.programs(found, self._places, self._account)
         programs.write(wanted, self._places)
         self._configuration, self._programs, self._refused = found, wanted, None

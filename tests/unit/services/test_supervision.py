@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import socket
@@ -9,7 +10,9 @@ import socket
 import pytest
 
 from proxtop.model import Stamp, Status
-from proxtopd import notify, report
+from proxtopd import configuration, notify, report, supervise
+from proxtopd.actor import Actor
+from proxtopd.configuration import ConfigurationError
 from proxtopd.crew import pause
 from proxtopd.report import BACKOFF, RUNNING, Record
 
@@ -60,3 +63,20 @@ def test_systemd_is_told_where_it_asks_and_nobody_else(tmp_path: pathlib.Path, m
         notify.notify("READY=1", "STATUS=well")
         assert service.recv(100) == b"READY=1\nSTATUS=well"
     notify.notify("WATCHDOG=1")  # nobody there any more: no reason to end
+
+
+def test_a_host_that_was_renamed_meanwhile_is_not_reloaded_under_its_new_name(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = configuration.read(None, [f"PROXTOP_RUN={tmp_path}/bus"])
+    (tmp_path / "busd").mkdir()
+    actor = Actor("fleet", supervise.setup_of(found))
+    with contextlib.ExitStack() as stack:
+        stack.callback(actor.__exit__, None, None, None)
+        watch = supervise.Watch(actor, lambda more: found, found, None)
+        stack.callback(watch.close)
+        before, name = found.node, os.uname()
+        monkeypatch.setattr(os, "uname", lambda: os.uname_result((name[0], "renamed", *name[2:])))
+        with pytest.raises(ConfigurationError, match="'renamed' now, and was"):
+            watch.reload()
+        assert watch.status()["node"] == before
