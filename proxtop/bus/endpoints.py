@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 
 LOCAL = "/run/proxtop"
 """The directory of the host's own fleet."""
 
 MAX_IPC_PATH = 107
 """The longest path of a Unix socket (sun_path)."""
+
+
+_TCP = re.compile(
+    r"tcp://(?P<host>\*|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[A-Za-z0-9:][\w.:%-]*):0*(?P<port>[0-9]{1,5})", re.ASCII
+)
 
 
 class EndpointError(ValueError):
@@ -31,11 +38,14 @@ def is_loopback(uri: str) -> bool:
     return host in ("localhost", "[::1]") or (host.startswith("127.") and host.replace(".", "").isdigit())
 
 
-def parse_tcp(uri: str, option: str) -> str:
-    """A tcp:// address, checked; `option` names who gave it."""
-    host, _, port = uri.removeprefix("tcp://").rpartition(":")
-    if uri.startswith("tcp://") and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
-        return uri
+def parse_tcp(uri: str, option: str, *, listening: bool = False) -> str:
+    """A tcp:// address, checked, as libzmq would take it; `option` names who gave it, * stands for all of this
+    machine's own (`listening`)."""
+    match = _TCP.fullmatch(uri)
+    if match is not None and 0 < int(match["port"]) < 65536 and (listening or match["host"] != "*"):
+        with contextlib.suppress(UnicodeError):  # a label of a name that is empty or too long
+            match["host"].encode("idna")
+            return uri
     raise EndpointError(f"{option} {uri}: not an address in a network; use tcp://host:port")
 
 

@@ -326,7 +326,7 @@ def _target(value: str) -> None:
 
 def _door(value: str) -> None:
     try:
-        endpoints.parse_tcp(value, DOOR)
+        endpoints.parse_tcp(value, DOOR, listening=True)
     except endpoints.EndpointError as error:
         raise ConfigurationError(str(error).removeprefix(f"{DOOR} ")) from None
 

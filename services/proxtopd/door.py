@@ -75,7 +75,7 @@ class DoorOptions:
     def checked(self) -> str | None:
         """What is wrong with these options and the files that they name, None when nothing is."""
         try:
-            endpoints.parse_tcp(self.address, "door")
+            endpoints.parse_tcp(self.address, "door", listening=True)
             if self.key is None and self.trusted is None:
                 return self.exposed()
             if self.key is None or self.trusted is None:

@@ -68,6 +68,11 @@ def test_tcp_and_udp_take_any_host_and_port(target: str) -> None:
     assert parse(["-o", "tcp", "--target", target]).target == target
 
 
+@pytest.mark.parametrize("host", ["[::1]", "[fe80::1%br-0.1]", "::1", "log_sink.example", "10.0.0.1", "h-1."])
+def test_a_bus_may_be_at_any_host(host: str) -> None:
+    assert parse([f"--bus=tcp://{host}:00005000", "--insecure"]).bus == f"tcp://{host}:00005000"
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -97,6 +102,11 @@ def test_tcp_and_udp_take_any_host_and_port(target: str) -> None:
         (["--bus=tcp://h:1", "--qemu"], ("--bus", "--qemu")),
         (["--bus=tcp://h:1", "-c", "qemu:///system"], ("--bus", "--connection")),
         (["--bus=tcp://h"], ("--bus", "tcp://h")),
+        (["--bus=tcp://h:" + "1" * 5000], ("--bus", "not an address")),
+        *(
+            ([f"--bus=tcp://{host}:1", "--insecure"], ("--bus", "not an address"))
+            for host in ("a b", "*", "-", "a,b", "[x]", "\u00e9", "a..b", "a" * 64)
+        ),
         (["--bus=tcp://h:1"], ("--bus", "--key", "--insecure")),
         (["--bus=tcp://127.0.0.1.example.org:1"], ("--bus", "--key", "--insecure")),
         (["--bus=tcp://h:1", "--key=k"], ("--server-key",)),
