@@ -27,6 +27,9 @@ Options:
 """
 
 
+_WITH_VALUE = ("--directory=", "--user=")
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"proxtop keys: {message}; see proxtop keys --help\n")
@@ -40,7 +43,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--directory")
     parser.add_argument("--user")
     parser.add_argument("-h", "--help", action="store_true")
-    given = parser.parse_args(argv)
+    # a key may begin with -, and would pass for an option
+    dashed = [word for word in argv if word.startswith("-") and not word.startswith(_WITH_VALUE) and keys.is_key(word)]
+    given = parser.parse_args([word for word in argv if word not in dashed])
+    given.words += dashed
     if given.help:
         sys.stdout.write(HELP)
         return 0

@@ -59,20 +59,26 @@ def checked_name(name: str) -> str:
     return name
 
 
+def is_key(text: str) -> bool:
+    """Whether that is a key in Z85."""
+    try:
+        return len(text) == _LENGTH and z85.encode(z85.decode(text)) == text.encode()
+    except (ValueError, KeyError, struct.error):
+        return False
+
+
 def public_key(text: str) -> bytes:
     """The key in a Z85 text of 40 characters."""
-    try:
-        if len(text) == _LENGTH and z85.encode(z85.decode(text)) == text.encode():
-            return text.encode()
-    except (ValueError, KeyError, struct.error):
-        pass
+    if is_key(text):
+        return text.encode()
     raise KeyProblem(f"{text[:50]!r} is no key; give the 40 characters that `proxtop keys show` prints")
 
 
 def shown(path: str) -> tuple[str, bytes]:
     """Name and key in a file that holds what `proxtop keys show NAME` printed."""
-    words = _read(path, others=0, mend="").split()
-    if len(words) != 2:
+    text = _read(path, others=0, mend="").strip()
+    words = text.partition("  #")[0].split()  # what follows says whose it is
+    if len(words) != 2 or "\n" in text:
         raise KeyProblem(f"{path}: is not one line NAME KEY, as `proxtop keys show NAME` prints it")
     try:
         return checked_name(words[0]), public_key(words[1])

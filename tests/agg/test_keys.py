@@ -155,6 +155,28 @@ def test_from_new_keys_to_trust_and_back(tmp_path: pathlib.Path) -> None:
     assert "agg1" not in _run(there, "show").stdout
 
 
+def test_what_show_prints_of_who_is_let_in_is_taken_too(tmp_path: pathlib.Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    assert _run(here, "trust", "agg1", KEY).returncode == 0
+    file = tmp_path / "agg1.pub"
+    file.write_text(_run(here, "show", "agg1").stdout)
+    done = _run(there, "trust", str(file))
+    assert (done.stdout, done.stderr) == ("agg1 is let in now\n", "")
+    file.write_text(file.read_text() * 2)
+    assert _run(there, "trust", str(file)).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "key", ["-:6a0VEV3.Ng4-jVY*GJ9[%hMLfxIU@PdF0KA}3l", "--6a0VEV3.Ng4-jVY*GJ9[%hMLfxIU@PdF0KA}3l"]
+)
+def test_a_key_that_begins_as_an_option_does_is_a_key(tmp_path: pathlib.Path, key: str) -> None:
+    done = _run(tmp_path, "trust", "agg1", key)
+    assert (done.stdout, done.stderr) == ("agg1 is let in now\n", "")
+    assert f"agg1 {key}  #" in _run(tmp_path, "show").stdout
+
+
 @pytest.mark.parametrize(
     "words",
     [
