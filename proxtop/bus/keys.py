@@ -132,7 +132,7 @@ def load(path: str, *, owned: bool = True) -> Pair:
     text = _read(path, others=0o077, mend="chmod 600", owned=owned)
     try:
         fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML, or nothing that anybody would write
         raise KeyProblem(f"{path}: {error}; `proxtop keys new` makes such files") from None
     if not all(isinstance(fields.get(key), str) for key in ("name", "public", "secret")):
         raise KeyProblem(f"{path}: name, public or secret is missing; `proxtop keys new` makes such files")

@@ -89,7 +89,9 @@ def _data(path: str) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: its tables or lists are too deep") from None
+    except ValueError as error:  # no TOML, no UTF-8, a number of thousands of digits
         raise ConfigError(f"{path}: {error}") from None
 
 
@@ -106,8 +108,8 @@ class _Section:
 
     def text(self, key: str, default: str | None = None) -> str | None:
         """A string that is not empty."""
-        value = self._data.pop(key, default)
-        if value is not None and (not isinstance(value, str) or not value):
+        value: str | None = self._data.pop(key, default)
+        if value is not None and not _said(value):
             raise ConfigError(f"{self.path(key)}: give a text in quotes, not {value!r}")
         return value
 
@@ -135,7 +137,7 @@ class _Section:
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of strings."""
         value = self._data.pop(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        if not isinstance(value, list) or not all(map(_said, value)):
             raise ConfigError(f"{self.path(key)}: give a list of texts, not {value!r}")
         return tuple(value)
 
@@ -159,6 +161,11 @@ class _Section:
         """Nothing more is known here."""
         for key in self._data:
             raise ConfigError(f"{self.path(key)}: there is no such key; see the comments in conf/agg.toml")
+
+
+def _said(value: object) -> bool:
+    """Whether that is a text with something in it, which paths and command lines can have."""
+    return isinstance(value, str) and value != "" and "\0" not in value
 
 
 def _config(top: _Section) -> Config:

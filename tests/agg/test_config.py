@@ -77,6 +77,9 @@ def test_a_node_name_with_the_signs_of_a_glob_is_that_name_alone(folder: pathlib
         ('[[outputs]]\noptions = ["--printer=json"]', "outputs[1].options"),
         ('[[outputs]]\noptions = ["--printer=prometheus", "--output=file", "--target=/tmp/x"]', "one host"),
         ('[[aggregators]]\nname = "a"\naddress = "tcp://h:1"\nnodes = "b"', "[1]"), ("insecure = 1", "insecure"),
+        ('directory = "/run/\\u0000"', "directory"), (HOST.replace(KEY, "/a\\u0000"), "hypervisors[1].key"),
+        ('[[outputs]]\noptions = ["--target=a\\u0000"]', "outputs[1].options"), ("insecure = " + "1" * 5000, "digits"),
+        ("x = " + "[" * 5000, "too deep"), ('[[outputs]]\noptions = ["--vm=\\n\\n"]', "outputs[1].options"),
         ('[profiler]\noptions = ["--states=1"]', "profiler.options"), ("[profiler]\ninterval = 0", "profiler.interval"),
     ],
 )  # fmt: skip

@@ -69,7 +69,8 @@ def test_a_key_file_of_another_user_is_refused(tmp_path: pathlib.Path) -> None:
         lambda text: text[:-10], lambda text: text.replace('name = "', 'name = "../'),
         lambda text: text.replace('public = "', 'public = "x'), lambda text: text + text,
         lambda text: "\n".join([*text.splitlines()[:2], f'public = "{KEY}"', text.splitlines()[3]]),
-        lambda text: text + "#" * (2 << 20),
+        lambda text: text + "#" * (2 << 20), lambda text: text + "x = " + "1" * 5000,
+        lambda text: text + "x = " + "[" * 5000,
     ],
 )  # fmt: skip
 def test_a_damaged_key_file_is_one_line_that_names_it(tmp_path: pathlib.Path, damage: object) -> None:
