@@ -36,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command; 0, or 2 with one line on stderr that says what was wrong."""
+    """Runs the command; 0, or 2 with one line on stderr that says what was wrong; 1 where stdout takes nothing."""
     parser = _Parser(prog="proxtop keys", add_help=False, allow_abbrev=False)
     parser.add_argument("command", nargs="?")
     parser.add_argument("words", nargs="*")
@@ -60,9 +60,16 @@ def main(argv: Sequence[str]) -> int:
         parser.error("--user goes with new alone")
     try:
         act(given.directory or keys.directory(os.environ), given.words, given.user)
+        sys.stdout.flush()
     except KeyProblem as problem:
         sys.stderr.write(f"proxtop keys: {problem}\n")
         return 2
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads on: nothing more is flushed at the end
+    except OSError as error:
+        sys.stdout = None
+        sys.stderr.write(f"proxtop keys: standard output: {error.strerror}; `proxtop keys show` prints it again\n")
+        return 1
     return 0
 
 

@@ -57,10 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     path = os.path.abspath(given.config or config.DEFAULT)
     try:
-        return _COMMANDS[given.command](path, given.json)
+        status = _COMMANDS[given.command](path, given.json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads on: nothing more is flushed at the end
+        return 0
     except config.ConfigError as error:
         sys.stderr.write(f"proxtop-agg: {error}\n")
         return 2
+    return status
 
 
 def _run(path: str, json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -70,17 +71,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     later."""
     given = _parse(sys.argv[1:] if argv is None else argv)
     try:
-        return _Command(given.config, given.settings, given.worker, json=given.json).run(given.command)
+        status = _Command(given.config, given.settings, given.worker, json=given.json).run(given.command)
+        sys.stdout.flush()
     except (ConfigurationError, places.Held) as error:
         return _fail(str(error), 2)
     except ControlError as error:
         return _fail(str(error), 1)
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads on: nothing more is flushed at the end
+        return 0
     except OSError as error:
-        return _fail(f"{error.filename or 'proxtopd'}: {error.strerror or error}", 1)
+        if error.errno == errno.ENOSPC:
+            sys.stdout = None
+        return _fail(": ".join(filter(None, [error.filename, error.strerror or str(error)])), 1)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the edge of the process: systemd starts it again
         return _fail(f"internal error: {type(error).__name__}: {error}; please report it", 1)
+    return status
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

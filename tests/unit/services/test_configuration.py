@@ -222,6 +222,30 @@ def test_a_worker_alone_is_told_what_the_command_line_says(conf: pathlib.Path) -
     assert "no worker 'cpu'; there are broker, connector, lookup, aggregator, host, printer-a" in done.stderr
 
 
+def _into(full: bool, *command: str) -> tuple[int, str]:
+    """Exit status and stderr of a command whose stdout is a full disk, or a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as pipe, open("/dev/full", "wb") as disk:
+        out = disk if full else pipe
+        done = subprocess.run(
+            [sys.executable, "-m", *command], stdout=out, stderr=subprocess.PIPE, text=True, timeout=30
+        )
+    return done.returncode, done.stderr
+
+
+def test_a_stdout_that_takes_nothing_is_no_traceback(conf: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    conf.write_text("")
+    check = ("proxtopd", f"--config={conf}", "check", *(f"PROXTOP_{key}=root" for key in ("USER", "GROUP")))
+    (tmp_path / "agg.toml").write_text("")
+    again = "proxtop keys: standard output: No space left on device; `proxtop keys show` prints it again\n"
+    assert _into(False, *check) == (0, "")
+    assert _into(True, *check) == (1, "proxtopd: No space left on device\n")
+    assert _into(True, "proxtop", "keys", "new", "a", f"--directory={tmp_path}") == (1, again)
+    assert _into(False, "proxtop", "keys", "show", f"--directory={tmp_path}") == (0, "")
+    assert _into(False, "proxtop_agg", "check", f"--config={tmp_path}/agg.toml") == (0, "")
+
+
 def test_the_longest_bus_has_room_for_what_supervisord_binds(conf: pathlib.Path) -> None:
     found = _read(conf, "", "PROXTOP_RUN=/" + "x" * 81)
     assert len(f"{Places.of(found).supervisor}.4194304") == endpoints.MAX_IPC_PATH
