@@ -153,10 +153,12 @@ class FileSink(Sink):
             head = record.header if record.header != self._header else b""
             self._rest = memoryview(head + b"".join(record.pieces))
             self._current = record
-        while self._rest:
-            self._rest = self._rest[os.write(self._descriptor, self._rest[:_CHUNK]) :]
+        try:
+            while self._rest:
+                self._rest = self._rest[os.write(self._descriptor, self._rest[:_CHUNK]) :]
+        finally:
+            self._size = os.fstat(self._descriptor).st_size
         self._header, self._current = record.header, None
-        self._size = os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
         super().close()
@@ -243,10 +245,15 @@ class _SocketSink(Sink):
         except UnicodeError as error:
             raise OSError(errno.EINVAL, "not a host name") from error
         for family, type_, protocol, _, address in addresses:
-            sock = socket.socket(family, type_, protocol)
+            try:
+                sock = socket.socket(family, type_, protocol)
+            except OSError:  # a kernel without IPv6: the address that can be had says more
+                continue
             try:
                 sock.setblocking(False)
                 self._finish(sock, sock.connect_ex(address))
+                if sock.getsockname() == sock.getpeername():  # nobody listened, and our own port was that one by chance
+                    raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
             except OSError as error:
                 sock.close()
                 failure = error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import shutil
 import socket
@@ -19,7 +20,7 @@ import pytest
 
 from proxtop.options import Options
 from proxtop.printers.outputs import Output, SinkClosed, create
-from proxtop.printers.sinks import FileSink, ReplaceSink, Sink, StreamSink, TcpSink, UdpSink
+from proxtop.printers.sinks import FileSink, Record, ReplaceSink, Sink, StreamSink, TcpSink, UdpSink
 
 SOON = 10.0
 
@@ -194,6 +195,24 @@ def test_a_record_cut_by_a_full_disk_goes_on_where_it_stopped(bench: Bench, tmp_
         bench.close()
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_record_cut_by_a_full_disk_begins_anew_in_a_file_that_was_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(record(0, 5000))
+    sink = FileSink(str(path))
+    cut = Record(b"", (record(1, 5000),))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            sink.write(cut)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    os.truncate(path, 0)
+    sink.write(cut)
+    sink.close()
+    assert numbers(path.read_bytes()) == [1]
 
 
 # --- a file replaced whole
@@ -461,6 +480,32 @@ def test_an_unknown_host_is_waited_for(bench: Bench) -> None:
     assert time.monotonic() - start < 0.2
     until(lambda: bench.said)
     assert not output.flush(0)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_connection_to_itself_is_none(kind: socket.SocketKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unlucky(socket.socket):  # the kernel may choose the very port that is asked for, if nobody listens on it
+        def connect_ex(self, address: tuple[str, int], /) -> int:  # type: ignore[override]
+            self.bind(address)
+            return super().connect_ex(address)
+
+    sink = (TcpSink if kind == socket.SOCK_STREAM else UdpSink)("127.0.0.1", free_port(kind))
+    monkeypatch.setattr(socket, "socket", Unlucky)
+    with pytest.raises(ConnectionRefusedError):
+        sink.write(Record(b"", (record(0),)))
+    sink.close()
+
+
+def test_a_kernel_without_ipv6_hides_no_other_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [(family, socket.SOCK_STREAM, 6, "", ("127.0.0.1", free_port())) for family in (socket.AF_INET, -1)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **more: known)
+    sink = TcpSink("localhost", 5000)
+    with pytest.raises(ConnectionRefusedError):
+        sink.write(Record(b"", (record(0),)))
+    known.reverse()
+    with pytest.raises(ConnectionRefusedError):
+        sink.write(Record(b"", (record(0),)))
+    sink.close()
 
 
 def test_ipv6_is_served(bench: Bench) -> None:
