@@ -83,7 +83,10 @@ def _new(directory: str, words: Sequence[str], user: str | None) -> None:
             raise KeyProblem(f"--user: there is no user {user!r}") from None
         owner = (entry.pw_uid, entry.pw_gid)
     try:
+        there = os.path.isdir(directory)
         os.makedirs(directory, mode=0o755, exist_ok=True)
+        if owner is not None and not there:  # whatever the umask: the user has to get in
+            os.chmod(directory, 0o755)
     except OSError as error:
         raise KeyProblem(f"{directory}: {error.strerror}") from None
     _print(keys.create(_file(directory, name), name, owner))

@@ -125,6 +125,8 @@ def _own(places: Places) -> None:
         found = os.stat(path, follow_symlinks=False)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise ConfigurationError(f"{path}: belongs to somebody else or others may write there; remove it")
+        if found.st_mode & 0o755 != 0o755:  # made under another umask: workers and watchers have to get in
+            os.chmod(path, 0o755)
 
 
 def _logs(places: Places) -> None:

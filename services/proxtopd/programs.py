@@ -144,7 +144,7 @@ def _read(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):  # or torn by a crash: it is written anew
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import pwd
 import stat
 import subprocess
 
@@ -154,6 +155,19 @@ def test_from_new_keys_to_trust_and_back(tmp_path: pathlib.Path) -> None:
     assert keys.load(str(there / "pve1.key")).secret.decode() not in listed
     assert _run(there, "revoke", "agg1").returncode == 0
     assert "agg1" not in _run(there, "show").stdout
+
+
+def test_the_keys_of_another_user_are_where_that_user_gets_whatever_the_umask_is(tmp_path: pathlib.Path) -> None:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    before = os.umask(0o077)
+    try:
+        assert _run(tmp_path / "theirs", "new", "a", f"--user={user}").returncode == 0
+        assert _run(tmp_path / "own", "new", "a").returncode == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / "theirs").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "theirs" / "a.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
 
 
 def test_what_show_prints_of_who_is_let_in_is_taken_too(tmp_path: pathlib.Path) -> None:

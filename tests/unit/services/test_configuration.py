@@ -203,7 +203,9 @@ def test_supervisord_reads_what_is_written_whatever_the_paths_are(conf: pathlib.
     here = Places.of(found)
     os.makedirs(f"{here.own}/setup")
     wanted = programs.programs(found, here, None)
+    pathlib.Path(here.setup("io")).write_bytes(b"\xff")
     programs.write(wanted, here)
+    assert pathlib.Path(here.setup("io")).read_text() == wanted["io"].setup
     options = ServerOptions()
     options.realize(["-n", "-c", here.program])
     groups = {group.name: group.process_configs[0] for group in options.process_group_configs}

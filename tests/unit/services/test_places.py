@@ -49,3 +49,13 @@ def test_logs_are_found_wherever_those_of_an_earlier_fleet_went(here: Places, tm
         os.close(places.prepare(now, None))
         pathlib.Path(now.log("cpu")).write_text(now.logs)
         assert pathlib.Path(here.own, "log", "cpu.log").read_text() == now.logs
+
+
+def test_workers_get_at_their_setups_whatever_the_umask_is(here: Places) -> None:
+    before = os.umask(0o077)
+    try:
+        os.close(places.prepare(here, None))
+    finally:
+        os.umask(before)
+    for path in (here.own, os.path.dirname(here.setup("cpu"))):
+        assert os.stat(path).st_mode & 0o777 == 0o755
