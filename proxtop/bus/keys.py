@@ -23,6 +23,7 @@ from zmq.utils import z85
 TRUSTED = "trusted"
 """The name of the list in a directory of keys."""
 
+_HEAD = "# Keys that are let in: NAME KEY. Changed by `proxtop keys trust` and `revoke`.\n"
 _LENGTH = 40
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", re.ASCII)
 _MOST_BYTES = 1 << 20
@@ -148,8 +149,13 @@ def load(path: str, *, owned: bool = True) -> Pair:
 def trusted(path: str) -> dict[bytes, str]:
     """The keys of a list, each with the name that it is bound to. KeyProblem where any line is wrong: half a list is
     none. A list that is not there lets nobody in, and is a problem too."""
+    return _bound(_read(path, others=0o022, mend="chmod 644"), path)
+
+
+def _bound(text: str, path: str) -> dict[bytes, str]:
+    """The keys in the text of a list, each with its name."""
     found: dict[bytes, str] = {}
-    for number, line in enumerate(_read(path, others=0o022, mend="chmod 644").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
@@ -186,24 +192,26 @@ def revoke(path: str, name: str) -> int:
 
 @contextlib.contextmanager
 def _changing(path: str) -> Iterator[dict[bytes, str]]:
-    """The list, to be changed by one at a time; it is written whole or not at all."""
+    """The list, to be changed by one at a time; it is written whole or not at all. What else is said in it stays, and
+    a link to it."""
+    path = os.path.realpath(path)
     folder = os.path.dirname(path) or "."
     temporary = f"{path}.{os.getpid()}.new"
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            known = trusted(path) if os.path.lexists(path) else {}
+            text = _read(path, others=0o022, mend="chmod 644") if os.path.lexists(path) else _HEAD
+            known = _bound(text, path)
             before = dict(known)
             yield known
             if known != before:
-                text = "".join(f"{name} {key.decode()}\n" for key, name in known.items())
+                lines = [line for line in text.splitlines() if _bound(line, path).items() <= known.items()]
+                lines += [f"{name} {key.decode()}" for key, name in known.items() if key not in before]
                 descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
                 with os.fdopen(descriptor, "w", encoding="ascii") as file:
                     os.fchmod(descriptor, 0o644)
-                    file.write(
-                        "# Keys that are let in: NAME KEY. Changed by `proxtop keys trust` and `revoke`.\n" + text
-                    )
+                    file.write("".join(f"{line}\n" for line in lines))
                     file.flush()
                     os.fsync(descriptor)
                 os.rename(temporary, path)

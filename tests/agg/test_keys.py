@@ -170,6 +170,18 @@ def test_the_keys_of_another_user_are_where_that_user_gets_whatever_the_umask_is
     assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
 
 
+def test_what_was_written_into_the_list_by_hand_stays_and_a_link_to_it(tmp_path: pathlib.Path) -> None:
+    shared, link = tmp_path / "shared", tmp_path / "trusted"
+    shared.write_text(f"# the rack in Berlin\r\n  pve1\t{KEY}\n\n# nobody else\n")
+    shared.chmod(0o644)
+    link.symlink_to(shared)
+    other, _ = zmq.curve_keypair()
+    assert keys.trust(str(link), "pve2", other)
+    assert keys.revoke(str(link), "pve1") == 1
+    assert link.is_symlink()
+    assert shared.read_text() == f"# the rack in Berlin\n\n# nobody else\npve2 {other.decode()}\n"
+
+
 def test_what_show_prints_of_who_is_let_in_is_taken_too(tmp_path: pathlib.Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
