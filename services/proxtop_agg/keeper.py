@@ -58,9 +58,13 @@ class Worker:
         if self._process is None or (status := self._process.poll()) is None:
             return None
         self._process = None
+        self.failed(now)
+        return status
+
+    def failed(self, now: float) -> None:
+        """It does not run, and is due again after a pause."""
         self._delay = _RESPAWN_S if now - self._started > _STEADY_S else min(self._delay * 2, _RESPAWN_MAX_S)
         self.due = now + self._delay
-        return status
 
     def signal(self, number: signal.Signals) -> None:
         """Tells it, if it runs."""
@@ -118,7 +122,11 @@ class Keeper:
                 how = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
                 self._say(f"{worker.name} {how}; it is started again")
             if worker.due is not None and worker.due <= now:
-                worker.start(now)
+                try:
+                    worker.start(now)
+                except OSError as error:  # no process can be had just now
+                    worker.failed(now)
+                    self._say(f"{worker.name} can't be started: {error.strerror}; it is tried again")
         due = [worker.due for worker in self._workers.values() if worker.due is not None]
         select.select([self._wake], [], [], max(0.0, min(due) - time.monotonic()) if due else None)
         with contextlib.suppress(BlockingIOError):

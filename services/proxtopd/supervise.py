@@ -86,7 +86,7 @@ class Watch:
         except OSError as error:
             self._deaths += 1
             wait = max(1.0, pause(self._deaths))
-            self._trouble = f"supervisord can't be started: {error.filename}: {error.strerror}"
+            self._trouble = f"supervisord can't be started: {_line(error)}"
             say(f"{self._trouble}; tried again in {wait:g} s")
             self._tell()
             self._actor.at(self._began + wait, self._spawn)
@@ -341,7 +341,9 @@ class Watch:
 
 def _line(error: Exception) -> str:
     """What went wrong, and where."""
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def setup_of(found: Configuration) -> Setup:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
+import signal
 import socket
+import subprocess
 
 import pytest
 
 from proxtop.model import Stamp, Status
+from proxtop_agg import config
+from proxtop_agg.keeper import Keeper
 from proxtopd import configuration, notify, report, supervise
 from proxtopd.actor import Actor
 from proxtopd.configuration import ConfigurationError
@@ -80,3 +85,31 @@ def test_a_host_that_was_renamed_meanwhile_is_not_reloaded_under_its_new_name(
         with pytest.raises(ConfigurationError, match="'renamed' now, and was"):
             watch.reload()
         assert watch.status()["node"] == before
+
+
+def test_a_worker_of_the_aggregator_that_can_not_be_started_now_is_tried_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*arguments: object, **more: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    (tmp_path / "agg.toml").write_text(f'name = "agg1"\ndirectory = "{tmp_path}/bus"\n')
+    said: list[str] = []
+    keeper = Keeper(str(tmp_path / "agg.toml"), config.load(str(tmp_path / "agg.toml")), said.append)
+    monkeypatch.setattr(subprocess, "Popen", none)
+    try:
+        keeper._follow(keeper._config)
+        while len(said) < 2:
+            keeper._turn()
+        assert set(said) == {"hub can't be started: Resource temporarily unavailable; it is tried again"}
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+        signal.set_wakeup_fd(-1)
+        os.close(keeper._lock)
+
+
+def test_what_went_wrong_has_its_place_where_it_has_one() -> None:
+    assert supervise._line(OSError(errno.EAGAIN, "none can be had")) == "none can be had"
+    assert supervise._line(OSError(errno.ENOENT, "is missing", "/x")) == "/x: is missing"
+    assert supervise._line(TimeoutError("timed out")) == "timed out"
