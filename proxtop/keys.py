@@ -56,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     least, most, act = command
     if not least <= len(given.words) <= most:
         parser.error(f"{given.command} takes {f'{least} or {most}' if most > least else least} words after it")
+    if given.directory == "":
+        parser.error("--directory: the value is empty; give one or leave the option out")
     if given.user is not None and given.command != "new":
         parser.error("--user goes with new alone")
     try:

@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if given.command not in _COMMANDS:
         parser.error(f"there is no command {given.command!r}" if given.command else "say run, check, status or reload")
+    if given.config == "":
+        parser.error("--config: the value is empty; give one or leave the option out")
     if given.json and given.command != "status":
         parser.error("--json goes with status")
     from proxtop_agg import config

@@ -104,6 +104,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if given.version:
         sys.stdout.write(f"proxtopd {__version__}\n")
         parser.exit(0)
+    if given.config == "":
+        parser.error("--config: the value is empty; give one or leave the option out")
     given.settings = [word for word in given.words if "=" in word]
     words = [word for word in given.words if "=" not in word]
     given.command = words.pop(0) if words else None

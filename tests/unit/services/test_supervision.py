@@ -9,6 +9,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -113,3 +114,17 @@ def test_what_went_wrong_has_its_place_where_it_has_one() -> None:
     assert supervise._line(OSError(errno.EAGAIN, "none can be had")) == "none can be had"
     assert supervise._line(OSError(errno.ENOENT, "is missing", "/x")) == "/x: is missing"
     assert supervise._line(TimeoutError("timed out")) == "timed out"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("proxtopd", "check", "--config="),
+        ("proxtop_agg", "check", "--config="),
+        ("proxtop", "keys", "show", "--directory="),
+    ],
+)
+def test_an_empty_path_is_not_the_default(command: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{command[-1][:-1]}: the value is empty" in done.stderr
