@@ -247,7 +247,9 @@ class _SocketSink(Sink):
         for family, type_, protocol, _, address in addresses:
             try:
                 sock = socket.socket(family, type_, protocol)
-            except OSError:  # a kernel without IPv6: the address that can be had says more
+            except OSError as error:
+                if error.errno != errno.EAFNOSUPPORT:  # a kernel without IPv6: the address that can be had says more
+                    failure = error
                 continue
             try:
                 sock.setblocking(False)
