@@ -36,7 +36,7 @@ def press(name: str, state: State, frame: Frame) -> State:
     table = TABLES[state.overlay]
     key = table.get(name) or (table.get(name.lower()) if len(name) == 1 else None)
     if key is None and state.overlay in ("fields", "help") and name in _ALWAYS:
-        key = TABLES[""][name]
+        key = TABLES[""].get(name) or TABLES[""][name.lower()]
     return key.action(state, frame) if key is not None else state
 
 

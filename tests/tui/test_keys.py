@@ -47,6 +47,12 @@ def test_help_opens_and_closes(key: str) -> None:
     assert drawn.press(key).state.overlay == ""
 
 
+@pytest.mark.parametrize("overlay", ["?", "f"])
+def test_a_letter_does_in_an_overlay_in_upper_case_what_it_does_in_lower_case(overlay: str) -> None:
+    assert Drawn().press(overlay, "U").state.human
+    assert Drawn().press(overlay, "R").state.sort == Sort("cpu_total", False)
+
+
 def test_the_help_names_every_key_that_works() -> None:
     text = Drawn((160, 50)).press("?").text
     for key in keys.MAIN:
