@@ -150,11 +150,24 @@ def scrolled(state: State, frame: Frame, lines: int) -> State:
     state = replace(state, top=top)
     if state.selected is None or top == frame.top:
         return state
+    if state.expanded or state.grouped or state.view == "contention":  # a line is not a row
+        return _taken_along(state, frame, top - frame.top)
     where = frame.ids.index(state.selected) if state.selected in frame.ids else 0
-    if not state.expanded and not state.grouped and not top <= where < top + frame.page:
+    if not top <= where < top + frame.page:
         where = max(top, min(top + frame.page - 1, where))
         return replace(state, selected=frame.ids[where])
     return state
+
+
+def _taken_along(state: State, frame: Frame, moved: int) -> State:
+    """The selection on a row that stays in sight, where the lines move up by so many."""
+    owners = frame.owners
+    every = state.view == "contention"
+    rows = [line for line, owner in enumerate(owners) if owner and (every or not line or owner != owners[line - 1])]
+    seen = [line for line in rows if moved <= line < moved + frame.page]
+    if not seen or any(owners[line] == state.selected for line in seen):
+        return state
+    return replace(state, selected=owners[seen[0] if moved > 0 else seen[-1]])
 
 
 def _columns(step: int) -> Action:

@@ -175,7 +175,7 @@ def _contention(state: State, scene: Scene, columns: int, page: int) -> Body:
     ids = list(dict.fromkeys(wait.vm for wait in found.waits))
     top = max(0, min(state.top, len(found.waits) - page))
     chosen = [place for place, wait in enumerate(found.waits) if wait.vm == state.selected]
-    if chosen and not top <= chosen[0] < top + page:
+    if chosen and not any(top <= place < top + page for place in chosen):
         top = chosen[0] if chosen[0] < top else chosen[0] - page + 1
     lines, owners = [], []
     for wait in found.waits[top : top + page]:

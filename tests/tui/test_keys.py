@@ -198,6 +198,27 @@ def test_a_click_sorts_selects_and_opens_and_the_wheel_scrolls() -> None:
     assert drawn.state.overlay == "vm"
 
 
+def test_the_wheel_takes_the_selection_along_where_a_vm_has_several_lines() -> None:
+    stamp, snapshot = recorded()[-1]
+    for name in ("lab-busy", "lab-idle", "lab-io"):
+        snapshot = altered(snapshot, "vm", name, cpu_steal=50.0, psi_some_mem=50.0, psi_some_io=50.0)
+    drawn = Drawn((80, 8), [(stamp, snapshot)]).press("w", "down")
+    for top in (3, 4, 4):
+        drawn.state = keys.scrolled(drawn.state, drawn.frame, 3)
+        assert drawn.frame.top == top
+        assert drawn.state.selected in drawn.frame.owners
+
+
+def test_the_wheel_goes_past_a_vm_that_is_expanded() -> None:
+    drawn = Drawn(cycles=[many(100)]).press("c", "e")
+    for number in range(1, 9):
+        drawn.state = keys.scrolled(drawn.state, drawn.frame, 3)
+        assert drawn.frame.top == 3 * number
+    for number in range(7, -1, -1):
+        drawn.state = keys.scrolled(drawn.state, drawn.frame, -3)
+        assert drawn.frame.top == 3 * number
+
+
 def test_pausing_stops_the_screen_and_not_the_data() -> None:
     drawn = Drawn((160, 50), cycles=[many(3, 0), many(3, 1)]).press("c", " ")
     before = drawn.lines[1:]
