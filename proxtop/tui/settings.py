@@ -57,7 +57,7 @@ def load(file: Path, state: State) -> Settings:
 
 def _state(data: Mapping[str, Any], state: State) -> State:
     view = data.get("view", state.view)
-    if view not in views.VIEWS:
+    if not isinstance(view, str) or view not in views.VIEWS:
         raise SettingsError(f"there is no view {view!r}")
     units = data.get("units", "human" if state.human else "plain")
     if units not in ("human", "plain"):
@@ -104,7 +104,10 @@ def _thresholds(data: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
         numbers = isinstance(pair, list) and len(pair) == 2 and all(type(value) in (int, float) for value in pair)
         if not numbers or not pair[0] <= pair[1]:
             raise SettingsError(f"thresholds.{name}: give [warning, alarm], the lower first")
-        own[name] = (float(pair[0]), float(pair[1]))
+        try:
+            own[name] = (float(pair[0]), float(pair[1]))
+        except OverflowError:
+            raise SettingsError(f"thresholds.{name}: no value can be as large as that") from None
     return {**own, **{name: limits for name, limits in THRESHOLDS.items() if name not in own}}
 
 

@@ -39,7 +39,8 @@ def test_no_file_is_no_warning(tmp_path: pathlib.Path) -> None:
         '[views.cpu]\ncolumns = "name"', '[views.cpu]\ncolumns = ["ram_used"]', "[views.cpu]\nsort = 1",
         '[views.cpu]\nsort = "cpu_total"\ndescending = "yes"', "[thresholds]\ncpu_steal = 5",
         "[thresholds]\ncpu_steal = [10, 5]", '[thresholds]\ncpu_steal = ["a", "b"]', "thresholds = 7",
-        '[views.cpu]\nhost = ["nothing"]', "\x00", "a = [" * 2000,
+        '[views.cpu]\nhost = ["nothing"]', "\x00", "a = [" * 2000, 'view = ["all"]', "[view]",
+        f"[thresholds]\ncpu_steal = [1, 1{'0' * 400}]",
     ],
 )  # fmt: skip
 def test_a_broken_file_is_one_line_and_the_defaults(tmp_path: pathlib.Path, text: str) -> None:
