@@ -141,11 +141,18 @@ class Live:
 
     def shown(self, state: State) -> Node | None:
         """The host that is shown: the chosen one, else that of the selected VM, else the first."""
-        home = self._homes.get(state.selected or "")
-        for name in (state.node, home):
+        for name in (state.node, self._home(state.selected)):
             if name is not None and name in self.nodes:
                 return self.nodes[name]
         return self.nodes[min(self.nodes)] if self.nodes else None
+
+    def _home(self, vm: str | None) -> str | None:
+        """The host that a VM is on: where it was when all were shown in one, unless it has gone to another since."""
+        home = self._homes.get(vm or "")
+        if home is None or (home in self.nodes and vm in self.nodes[home].snapshot.tables["vm"].ids):
+            return home
+        found = (name for name in sorted(self.nodes) if vm in self.nodes[name].snapshot.tables["vm"].ids)
+        return next(found, home)
 
     def old_at(self, state: State) -> float | None:
         """The second at which what is shown becomes old, None while there is nothing."""

@@ -162,6 +162,16 @@ def test_a_vm_that_migrates_keeps_its_row_and_its_selection() -> None:
     assert [text for style, text in drawn.spans("selected") if "web" in text]
 
 
+def test_the_page_of_a_vm_goes_with_it_to_another_host() -> None:
+    drawn = three().press("/", "w", "e", "b", "enter", "enter")
+    assert "Host: pve1 (1/3, Tab)" in drawn.lines[0]
+    drawn.turn(pve1={"db": 1.0}, pve2={"web": 12.0, "mail": 2.0}, pve3={})
+    assert drawn.lines[1].startswith("web  web-uuid")
+    assert "Host: pve2 (2/3, Tab)" in drawn.lines[0]
+    drawn.turn(pve1={"db": 1.0}, pve2={"mail": 2.0}, pve3={})
+    assert "This VM (web-uuid) is gone." in drawn.lines[1]
+
+
 def test_nobody_takes_a_vm_away_by_naming_it_and_a_lost_host_gives_it_up() -> None:
     homes: dict[str, str] = {}
     one, both = [("pve2", snapshot({"web": 1.0}))], [("pve1", snapshot({"web": 1.0})), ("pve2", snapshot({"web": 1.0}))]
