@@ -112,6 +112,8 @@ def _status(state: State, scene: Scene, columns: int, body: Body) -> Line:
         parts.append(f"PAUSED at {clock} (-{words.seconds(scene.behind)})")
     elif scene.age is not None:
         parts.append(f"OLD: {words.seconds(scene.age)}")
+    if (scene.behind is not None or scene.age is not None) and width(" | ".join(parts)) > columns:
+        parts.insert(1, parts.pop())  # that what is shown is not of now is never cut off
     parts.append("Press ? help")
     return [("status", fit(" | ".join(parts), columns))]
 

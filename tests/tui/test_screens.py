@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -120,6 +121,14 @@ def test_before_the_first_cycle_it_waits_and_says_for_what() -> None:
     assert "no connection, trying again: tcp://127.0.0.1:1" in drawn.text
     for keys in (("w",), ("enter",), ("f", " "), ("?",), ("e",), (" ", "[", "]")):
         assert drawn.press(*keys, "escape").text
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_narrow_screen_says_too_that_it_is_paused_or_old(columns: int) -> None:
+    drawn = Drawn((columns, 24)).press("w", "u", " ")
+    assert re.search(r"PAUSED at \d\d:\d\d:\d\d", drawn.lines[0])
+    drawn.press(" ").now += 7
+    assert "OLD: 7 s" in drawn.lines[0]
 
 
 def test_old_data_are_grey_and_have_their_age() -> None:
