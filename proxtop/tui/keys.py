@@ -47,7 +47,7 @@ def _quit(state: State, frame: Frame) -> State:
 def _view(name: str) -> Action:
     def act(state: State, frame: Frame) -> State:
         if state.view == name:
-            return state
+            return replace(state, overlay="") if state.overlay else state
         same = views.VIEWS[state.view].scope == views.VIEWS[name].scope
         return replace(state, view=name, top=0, left=0, selected=state.selected if same else None, overlay="")
 

@@ -53,6 +53,14 @@ def test_a_letter_does_in_an_overlay_in_upper_case_what_it_does_in_lower_case(ov
     assert Drawn().press(overlay, "R").state.sort == Sort("cpu_total", False)
 
 
+def test_w_leads_from_a_vm_to_who_hurts_whom_from_wherever_it_was_opened() -> None:
+    stamp, snapshot = recorded()[-1]
+    cycles = [(stamp, altered(snapshot, "vm", "lab-io", cpu_steal=50.0))]
+    for before in ("a", "w"):
+        drawn = Drawn(cycles=cycles).press(before, "enter", "w")
+        assert (drawn.state.view, drawn.state.overlay) == ("contention", "")
+
+
 def test_the_help_names_every_key_that_works() -> None:
     text = Drawn((160, 50)).press("?").text
     for key in keys.MAIN:
