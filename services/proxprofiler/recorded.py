@@ -16,6 +16,8 @@ from proxtop.model import Columns, Snapshot, Table, Value
 from proxtop.printers.csv import KEYS, host_field
 
 _LOOK_AHEAD = 16
+_MOST = 1e300
+"""No number of a VM is as large: what is, is unknown."""
 
 
 class RecordedError(ValueError):
@@ -59,19 +61,27 @@ def _json(lines: Iterable[tuple[int, str]]) -> Iterator[Recorded]:
             continue
         try:
             raw = json.loads(line)
-            node, time = str(raw["node"]), raw["cycle"] / 1000
+            node, time = str(raw["node"]), _seconds(raw["cycle"])
             domains, host = raw["domains"], raw["host"]
             ids = [str(domain["UUID"]) for domain in domains]
             names = dict.fromkeys(key for domain in domains for key in domain if key != "UUID")
             columns = {name: [_scalar(domain.get(name)) for domain in domains] for name in names}
             values = {str(name): _scalar(value) for name, value in host.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise RecordedError(f"line {number} is no cycle of proxtop's json printer ({_why(error)})") from None
         yield Recorded(node, time, _snapshot(node, ids, columns, values))
 
 
+def _seconds(cycle: Any) -> float:
+    """A cycle in ms since 1970 in seconds; ValueError for what is no such number."""
+    time: float = cycle / 1000
+    if not isfinite(time):
+        raise ValueError(f"{cycle} is no cycle in ms")
+    return time
+
+
 def _scalar(value: Any) -> Value:
-    if isinstance(value, float) and not isfinite(value):
+    if isinstance(value, int | float) and not abs(value) < _MOST:
         return None
     return value if isinstance(value, int | float | str | bool) else None
 
@@ -86,6 +96,12 @@ def _csv(lines: Iterable[tuple[int, str]]) -> Iterator[Recorded]:
         for number, line in lines:  # noqa: B007 - the reader asks for it in the middle of a row
             yield line
 
+    def read() -> Iterator[list[str]]:
+        try:
+            yield from csv.reader(texts())
+        except csv.Error as error:
+            raise RecordedError(f"line {number} is no row of proxtop's csv printer ({error})") from None
+
     host = {
         host_field(metric): metric.name
         for family in FAMILIES.values()
@@ -95,7 +111,7 @@ def _csv(lines: Iterable[tuple[int, str]]) -> Iterator[Recorded]:
     fields: list[str] = []
     key: tuple[str, str] | None = None
     rows: list[dict[str, str]] = []
-    for row in csv.reader(texts()):
+    for row in read():
         if tuple(row[: len(KEYS)]) == KEYS:
             fields = row
             continue
@@ -117,8 +133,8 @@ def _csv(lines: Iterable[tuple[int, str]]) -> Iterator[Recorded]:
 def _group(rows: list[dict[str, str]], host: dict[str, str], number: int) -> Recorded:
     first = rows[0]
     try:
-        time = int(first["cycle"]) / 1000
-    except ValueError:
+        time = _seconds(int(first["cycle"]))
+    except (ValueError, OverflowError):
         raise RecordedError(f"line {number}: {first['cycle']!r} is no cycle in ms") from None
     vms = [row for row in rows if row["UUID"]]
     shown = [name for name in first if name not in KEYS and name not in host]

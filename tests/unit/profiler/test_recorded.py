@@ -92,13 +92,19 @@ def test_nan_and_infinity_are_unknown() -> None:
     header = "time,node,cycle,UUID,name,cpu_total\r\n"
     (cycle,) = cycles([header, "2.0,x,2000,u,v,inf\r\n"])
     assert cycle.snapshot.tables["vm"].columns["cpu_total"] == [None]
+    (cycle,) = cycles([line.replace("NaN", "1" + "0" * 400)])
+    assert cycle.snapshot.tables["vm"].columns["cpu_total"] == [None]
 
 
 @pytest.mark.parametrize(
     "text",
     ["hello\n", "{\n", '{"node": "x"}\n', "[1]\n", '{"node":"x","cycle":"y","host":{},"domains":[]}\n',
      "time,node,cycle,UUID,name\r\n1,x,2\r\n", "time,node,cycle,UUID,name\r\n1,x,then,u,v\r\n",
-     '{"node":"x","cycle":1,"host":{},"domains":[3]}\n', "1,x,2000,u,v\r\n"],
+     '{"node":"x","cycle":1,"host":{},"domains":[3]}\n', "1,x,2000,u,v\r\n",
+     '{"node":"x","cycle":1e999,"host":{},"domains":[]}\n',
+     f'{{"node":"x","cycle":1{"0" * 400},"host":{{}},"domains":[]}}\n',
+     f"time,node,cycle,UUID,name\r\n1,x,1{'0' * 400},u,v\r\n",
+     'time,node,cycle,UUID,name\r\n1,x,2000,u,"v' + "\r\n1,x,2000,u,v" * 20_000],
 )  # fmt: skip
 def test_what_is_no_recording_is_said_with_its_line(text: str) -> None:
     with pytest.raises(RecordedError, match=r"line \d"):
