@@ -65,6 +65,9 @@ class ProfilePrinter(Printer):
         self._snapshot: Snapshot | None = None
         self._begun: float | None = None
         self._now = 0.0
+        self._times: dict[str, float] = {}
+        """The newest cycle of each host: every host has a clock of its own, and that may be set back."""
+        self._seen: set[str] = set()
 
     def header(self) -> bytes:
         return text_header(self._profiler.settings.states) if self._text else b""
@@ -76,9 +79,12 @@ class ProfilePrinter(Printer):
     def lines(self, selection: Selection, stamp: Stamp, samples: Mapping[str, Sample]) -> list[bytes]:
         assert self._snapshot is not None
         self._now = stamp.cycle / 1000
-        self._profiler.feed(stamp.node, self._now, self._snapshot, set(selection.vm.ids))
-        if self._begun is None:
+        wanted = set(selection.vm.ids)
+        self._profiler.feed(stamp.node, self._now, self._snapshot, wanted)
+        self._seen |= wanted
+        if self._begun is None or self._now < self._times.get(stamp.node, self._now):
             self._begun = self._now
+        self._times[stamp.node] = self._now
         if not self._every_s <= self._now - self._begun:
             return []
         return self._due()
@@ -87,10 +93,11 @@ class ProfilePrinter(Printer):
         return b"".join(self._due())
 
     def _due(self) -> list[bytes]:
-        since, self._begun = self._begun, self._now
+        self._begun = self._now
         for profile in self._profiler.gone(self._now):
             self.keep([profile])
-        fresh = [p for p in self._profiler.profiles.values() if since is None or p.time is None or p.time >= since]
+        fresh = [profile for name, profile in self._profiler.profiles.items() if name in self._seen]
+        self._seen.clear()
         self.keep(fresh)
         return rendered(fresh, text=self._text)
 
