@@ -51,16 +51,18 @@ def cell(metric: Metric, value: Value, size: int, *, human: bool) -> str:
     shown = text(metric, value, human=human)
     if len(shown) > size and isinstance(value, int | float):
         shown = _scaled(float(value), 1000, _SCALE)
+        if len(shown) > size:
+            shown = _scaled(float(value), 1000, _SCALE, digits=0)
     if not shown.isascii():
         return fit(shown, size)
     return shown.rjust(size) if len(shown) <= size else shown[: size - 1] + "~"
 
 
-def _scaled(number: float, base: int, units: tuple[str, ...]) -> str:
+def _scaled(number: float, base: int, units: tuple[str, ...], digits: int = 1) -> str:
     place = 0
-    while round(abs(number), 1) >= base and place < len(units) - 1:
+    while round(abs(number), digits) >= base and place < len(units) - 1:
         number /= base
         place += 1
     if place == 0 and float(number).is_integer():
         return f"{number:.0f}{units[place]}"
-    return f"{number:.1f}{units[place]}"
+    return f"{number:.{digits}f}{units[place]}"

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from proxtop import catalog
+from proxtop.tui import cells
 from tests.tui.drawn import SIZES, Drawn, check
 from tests.tui.recorded import altered, recorded
 
@@ -85,6 +87,14 @@ def test_columns_do_not_move_with_their_numbers() -> None:
         ends = [end for _, end, _ in drawn.frame.heads]
         row = drawn.lines[drawn.frame.first].ljust(160)
         assert all(row[end] == " " for end in ends[1:-1]), row
+
+
+def test_a_number_that_is_too_long_is_shortened_and_never_cut() -> None:
+    latency = catalog.metric("vm", "disk_lat_avg")
+    assert latency is not None
+    for value, shown in ((9999.94, "10.0k"), (99_949.0, "99.9k"), (99_950.0, "100k"), (123_456.0, "123k"),
+                         (999_600.0, "1M")):  # fmt: skip
+        assert cells.cell(latency, value, 5, human=False) == shown.rjust(5)
 
 
 def test_unknown_is_a_dash_and_never_zero() -> None:
