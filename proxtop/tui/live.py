@@ -22,6 +22,8 @@ _OLD = 2.0
 _OLD_STEPS = 3.0
 """Steps of a profiler after which its scores are."""
 _FIRST_INTERVAL_S = 2.0
+_WHOLE = 0.01
+"""Cycles are behind in whole ones: of hosts with other intervals one begins while another still lasts."""
 _GONE_S = 60.0
 """Seconds after which the VMs of a lost host go, where no aggregator says how many."""
 
@@ -213,7 +215,7 @@ class Live:
         lost = since is None or since >= _OLD * interval or (heard is not None and heard.status.state != "running")
         behind = None
         if node is not None and newest is not None:
-            behind = max(0, round((newest.stamp.cycle - node.stamp.cycle) / 1000 / interval))
+            behind = max(0, int((newest.stamp.cycle - node.stamp.cycle) / 1000 / interval + _WHOLE))
         figures = node.snapshot.tables["host"] if node is not None else EMPTY
         return HostLine(
             name=name, age=since, lost=lost, behind=behind, interval=interval,

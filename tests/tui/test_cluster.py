@@ -149,6 +149,15 @@ def test_a_host_whose_cycle_is_behind_the_others_says_so() -> None:
     assert "1 cycle late" in drawn.host("pve3")
 
 
+def test_a_host_of_longer_cycles_is_late_only_when_one_is_missing() -> None:
+    drawn = Cluster()
+    drawn.live.interval = None
+    for turn in range(15):
+        drawn.turn(fast={"web": 1.0}, **{"slow": {"db": 1.0}} if turn in (0, 5) else {})
+        if turn >= 5:  # its interval is known
+            assert ("1 cycle late" in drawn.host("slow")) == (turn >= 10), turn
+
+
 def test_a_vm_that_migrates_keeps_its_row_and_its_selection() -> None:
     drawn = three().press("/", "w", "e", "b", "enter", "down")
     assert drawn.state.selected == "web-uuid"
