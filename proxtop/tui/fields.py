@@ -32,11 +32,18 @@ def toggle(state: State, frame: Frame) -> State:
         names = {m.name for m in frame.host} ^ {metric.name}
         chosen = tuple(m.name for m in _panel(frame) if m.name in names)
         return replace(state, host={**state.host, state.view: chosen})
-    names = {m.name for m in frame.columns} ^ {metric.name}
-    chosen = tuple(m.name for m in frame.fields[:columns] if m.name in names)
-    if not chosen:
+    if not {m.name for m in frame.columns} ^ {metric.name}:
         return replace(state, note="the last column stays")
+    before = _chosen(state, frame)
+    names = {m.name for m in before} ^ {metric.name}
+    families = frame.scene.families(state.view)
+    chosen = tuple(m.name for m in entries(state.view, families, before) if m.name in names)
     return replace(state, fields={**state.fields, state.view: chosen})
+
+
+def _chosen(state: State, frame: Frame) -> tuple[Metric, ...]:
+    """The columns of the view, those too which only other data or a wider screen let be seen: hosts, scores."""
+    return views.shown(state.view, frame.scene.families(state.view), state.fields, verbose=state.verbose)
 
 
 def shift(state: State, frame: Frame, step: int) -> State:
@@ -51,9 +58,10 @@ def shift(state: State, frame: Frame, step: int) -> State:
     if to == now:
         return state
     other = names[to]
-    names[now], names[to] = names[to], names[now]
+    swapped = {metric.name: other, other: metric.name}
+    chosen = tuple(swapped.get(m.name, m.name) for m in _chosen(state, frame))
     at = [m.name for m in frame.fields]
-    return replace(state, fields={**state.fields, state.view: tuple(names)}, cursor=at.index(other))
+    return replace(state, fields={**state.fields, state.view: chosen}, cursor=at.index(other))
 
 
 def _panel(frame: Frame) -> tuple[Metric, ...]:

@@ -135,6 +135,18 @@ def test_the_field_selector_shows_and_hides_columns_of_the_view() -> None:
     assert "%SYS" not in drawn.lines[drawn.frame.head]
 
 
+@pytest.mark.parametrize("key", [" ", ">"])
+def test_what_is_changed_on_one_host_leaves_the_column_of_hosts_for_many(key: str) -> None:
+    stamp, snapshot = recorded()[-1]
+    drawn = Drawn(cycles=[(stamp, snapshot)]).press("c", "f", *["j"] * 4, key, "f")
+    before = [metric.name for metric in drawn.frame.columns]
+    assert "node" not in before
+    drawn.feed(replace(stamp, node="pve2"), snapshot)
+    after = [metric.name for metric in drawn.frame.columns]
+    assert "node" in after
+    assert [name for name in after if name != "node"] == before
+
+
 def test_a_column_can_be_moved() -> None:
     drawn = Drawn().press("c", "f", *["j"] * 4, ">", "f")
     assert [metric.name for metric in drawn.frame.columns] == ["uuid", "name", "cpu_steal", "cpu_total", "cpu_cores"]
