@@ -94,7 +94,7 @@ class ProfilePrinter(Printer):
 
     def _due(self) -> list[bytes]:
         self._begun = self._now
-        for profile in self._profiler.gone(self._now):
+        for profile in self._profiler.gone():
             self.keep([profile])
         fresh = [profile for name, profile in self._profiler.profiles.items() if name in self._seen]
         self._seen.clear()

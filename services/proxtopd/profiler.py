@@ -48,7 +48,7 @@ class Profiling:
         node, cycle = message.stamp.node, message.stamp.cycle
         if self._profiler.feed(node, cycle / 1000, message.body):
             self._actor.publish(topics.PROFILE, "", cycle, self._scores(message.body), node=node)
-        self._keep(cycle / 1000)
+        self._keep()
         self._actor.finished(cycle)
 
     def _scores(self, snapshot: Snapshot) -> Profiles:
@@ -57,9 +57,9 @@ class Profiling:
         known = [self._profiler.profiles[uuid] for uuid in vms.ids]
         return Profiles({"vm": scores(known)}, self._profiler.settings.step_s)
 
-    def _keep(self, now: float) -> None:
+    def _keep(self) -> None:
         """Writes some profiles, each in its turn; those of VMs that have gone for good at once."""
-        gone = self._profiler.gone(now)
+        gone = self._profiler.gone()
         if self._store is None:
             return
         for profile in gone:
