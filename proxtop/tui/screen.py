@@ -100,7 +100,10 @@ def _status(state: State, scene: Scene, columns: int, body: Body) -> Line:
     total = "-" if scene.snapshot is None else str(body.total)
     if state.filter and scene.snapshot is not None:
         total = f"{len(body.ids)} of {total}"
-    parts = ["proxtop", f"Refresh: {state.interval:.1f}s", f"View: {view.title}{' [H]' if state.human else ''}",
+    interval = f"{state.interval:.1f}"
+    if abs(float(interval) - state.interval) > 1e-6:
+        interval = f"{state.interval:g}"
+    parts = ["proxtop", f"Refresh: {interval}s", f"View: {view.title}{' [H]' if state.human else ''}",
              f"{what}: {total}"]  # fmt: skip
     if scene.cluster is not None:
         lost = len(scene.cluster.lost)

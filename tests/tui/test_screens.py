@@ -133,6 +133,11 @@ def test_before_the_first_cycle_it_waits_and_says_for_what() -> None:
         assert drawn.press(*keys, "escape").text
 
 
+@pytest.mark.parametrize(("interval", "shown"), [(2.0, "2.0"), (0.25, "0.25"), (2.5, "2.5"), (60.0, "60.0")])
+def test_the_status_bar_has_the_whole_interval(interval: float, shown: str) -> None:
+    assert f" | Refresh: {shown}s | " in Drawn(interval=interval).lines[0]
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_a_narrow_screen_says_too_that_it_is_paused_or_old(columns: int) -> None:
     drawn = Drawn((columns, 24)).press("w", "u", " ")
