@@ -19,6 +19,8 @@ from proxtop.tui.theme import Levels
 _WHAT = {"cpu_steal": "steal", "psi_some_mem": "memory", "psi_some_io": "I/O", "disk_lat_avg": "latency"}
 _WHAT_CELLS, _VALUE_CELLS, _NORMAL_CELLS, _WHERE_CELLS = 7, 8, 7, 8
 _NORMAL_FROM = 110
+_GAP = 2.5
+"""Spans of a cycle after which it does not go on where the one before ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def find(scene: Scene, state: State) -> Found:
 
 
 def _find(entries: Sequence[Entry], scene: Scene, state: State) -> Found:
-    window = [_needed(entry) for entry in entries[-contention.WINDOW :]]
+    window = [_needed(entry) for entry in _together(entries[-contention.WINDOW :])]
     if not window:
         return Found([], Takers([]), {})
     vm = window[-1].get("vm", EMPTY)
@@ -68,6 +70,16 @@ def _find(entries: Sequence[Entry], scene: Scene, state: State) -> Found:
         if wanted in names.get(wait.vm, "").casefold() and named(scene.only, names.get(wait.vm, ""), wait.vm)
     ]
     return Found(shown, Takers(window), names)
+
+
+def _together(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The last of these cycles that no gap parts: what ran before a connection was lost took nothing from those that
+    wait since."""
+    for place in range(len(entries) - 1, 0, -1):
+        before, after = entries[place - 1], entries[place]
+        if after.rest.span > 0 and after.stamp.cycle - before.stamp.cycle > _GAP * 1000 * after.rest.span:
+            return entries[place:]
+    return entries
 
 
 def _needed(entry: Entry) -> dict[str, Table]:

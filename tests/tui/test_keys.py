@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from proxtop.model import Table
 from proxtop.tui import keys
 from proxtop.tui.live import Live
 from proxtop.tui.state import Sort, State
@@ -287,6 +288,20 @@ def test_the_documentation_has_the_thresholds_that_count() -> None:
     text = (pathlib.Path(__file__).parents[2] / "docs" / "tui.md").read_text()
     for name, (warning, alarm) in THRESHOLDS.items():
         assert f"| `{name}` | {warning:g} | {alarm:g} |" in text
+
+
+def test_who_hurts_whom_counts_nothing_of_before_a_gap() -> None:
+    stamp, snapshot = recorded()[-1]
+    vms = snapshot.tables["vm"]
+    before = replace(snapshot, tables={**snapshot.tables, "vm": Table(vms.ids, {**vms.columns, "ram_rss": [1, 1, 1]})})
+    waits = altered(snapshot, "vm", "lab-io", psi_some_mem=50.0)
+    for name, rss in (("lab-io", 5), ("lab-busy", 30), ("lab-idle", 10)):
+        waits = altered(waits, "vm", name, ram_rss=rss)
+    later = replace(stamp, seq=stamp.seq + 1, cycle=stamp.cycle + 300_000)
+    soon = replace(later, cycle=stamp.cycle + 2000)
+    for after, shares in ((later, "lab-busy 75%  lab-idle 25%"), (soon, "lab-busy 69%  lab-idle 21%")):
+        drawn = Drawn(cycles=[(stamp, before), (after, waits)]).press("w")
+        assert shares in next(line for line in drawn.lines if "memory" in line)
 
 
 def test_a_page_scrolls_no_further_than_it_goes() -> None:
