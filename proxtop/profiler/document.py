@@ -297,6 +297,8 @@ def _series(raw: Object, settings: Settings) -> Series:
 def _running(running: Running, kept: Object) -> None:
     running.count, running.m2 = _is(int, kept["count"]), float(kept["stddevsum"])
     running.mean = float(kept["avg"] or 0.0)
+    if running.count < 0 or not running.m2 >= 0:
+        raise ValueError("a number of values, or a sum of squares, below 0")
 
 
 def _past(key: str, settings: Settings) -> Past:

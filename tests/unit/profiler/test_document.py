@@ -167,6 +167,15 @@ def test_what_is_no_profile_is_said(wrong: Any) -> None:
         profile_of(wrong)
 
 
+@pytest.mark.parametrize("field", ["count", "stddevsum"])
+@pytest.mark.parametrize("part", ["stats", "rarity", "novelty"])
+def test_a_number_or_sum_of_squares_below_zero_is_damage(part: str, field: str) -> None:
+    broken = copy.deepcopy(rich_document())
+    broken["roottx"][0][part][field] = -1
+    with pytest.raises(DocumentError, match="damaged"):
+        profile_of(broken)
+
+
 @settings(max_examples=200)
 @given(seed=st.integers(0, 1 << 32))
 def test_a_damaged_document_is_said_and_never_anything_else(seed: int) -> None:
