@@ -75,6 +75,12 @@ def measures(families: Collection[str]) -> tuple[Measure, ...]:
     return tuple(measure for measure in MEASURES.values() if measure.family in families)
 
 
+def unit_of(metric: str) -> str:
+    """The unit of a metric; none of one that only another version knows, whose profiles are read all the same."""
+    measure = MEASURES.get(metric)
+    return "" if measure is None else measure.unit
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One VM in one cycle: its values by metric, None where unknown."""

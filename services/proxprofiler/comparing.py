@@ -9,7 +9,7 @@ import orjson
 from proxprofiler import files
 from proxprofiler.table import amount, table
 from proxtop.profiler.compare import differences
-from proxtop.profiler.metrics import MEASURES
+from proxtop.profiler.metrics import unit_of
 from proxtop.profiler.profile import Profile
 
 HELP = """\
@@ -57,7 +57,7 @@ def run(given: argparse.Namespace) -> list[str]:
         ]  # fmt: skip
     rows = []
     for one, other, difference in found:
-        unit = MEASURES[difference.metric].unit
+        unit = unit_of(difference.metric)
         name = one.vm or one.name
         rows.append(
             [

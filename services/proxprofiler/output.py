@@ -87,7 +87,9 @@ class ProfilePrinter(Printer):
         self._times[stamp.node] = self._now
         if not self._every_s <= self._now - self._begun:
             return []
-        return self._due()
+        due = self._due()
+        self._seen |= wanted  # an end right after shows them whole once more
+        return due
 
     def end(self) -> bytes:
         return b"".join(self._due())

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from proxprofiler.table import amount, duration
 from proxtop.profiler.discretise import edges
 from proxtop.profiler.forecast import forecast
-from proxtop.profiler.metrics import MEASURES
+from proxtop.profiler.metrics import unit_of
 from proxtop.profiler.periods import Periods
 from proxtop.profiler.profile import Profile
 from proxtop.profiler.series import Series
@@ -39,7 +39,7 @@ def _plain(text: str) -> str:
 
 
 def _names(series: Series) -> list[str]:
-    unit = MEASURES[series.metric].unit
+    unit = unit_of(series.metric)
     bounds, states = series.bounds or (0.0, 0.0), series.settings.states
     return [f"{state}: to {amount(edges(state, *bounds, states)[1], unit)}" for state in range(states)]
 
@@ -88,7 +88,7 @@ def _periods(figure: Any, axes: Any, series: Series) -> None:
         cells.append(sum(count * mean for count, mean in found) / total if total else float("nan"))
     rows = [cells[first : first + wide] for first in range(0, settings.leaves, wide)]
     image = axes.imshow(rows, cmap=_COLOURS, aspect="auto")
-    figure.colorbar(image, ax=axes, label=f"mean, {MEASURES[series.metric].unit}")
+    figure.colorbar(image, ax=axes, label=f"mean, {unit_of(series.metric)}")
     periods = Periods(settings.periodsize, settings.step_s)
     axes.set(title=f"by time, UTC, {duration(periods.span_s)} in all", xlabel=f"parts of {duration(periods.leaf_s)}")
     axes.set_yticks(range(len(rows)))

@@ -12,7 +12,7 @@ from proxprofiler.table import amount, duration, percent, table
 from proxtop.profiler.discretise import edges
 from proxtop.profiler.forecast import Outlook, forecast
 from proxtop.profiler.markov import Past
-from proxtop.profiler.metrics import MEASURES
+from proxtop.profiler.metrics import MEASURES, unit_of
 from proxtop.profiler.profile import Profile
 from proxtop.profiler.series import Series
 
@@ -90,7 +90,7 @@ def _spread(steps: int) -> set[int]:
 
 def _json(profile: Profile, series: Series, past: Past, steps: list[Outlook]) -> str:
     raw = {
-        "name": profile.name, "vm": profile.vm, "metric": series.metric, "unit": MEASURES[series.metric].unit,
+        "name": profile.name, "vm": profile.vm, "metric": series.metric, "unit": unit_of(series.metric),
         "time": profile.time, "state": "-".join(map(str, past)) or None,
         "levels": [edges(state, *(series.bounds or (0.0, 0.0)), series.settings.states)
                    for state in range(series.settings.states)],
@@ -101,7 +101,7 @@ def _json(profile: Profile, series: Series, past: Past, steps: list[Outlook]) ->
 
 
 def _text(profile: Profile, series: Series, past: Past, steps: list[Outlook]) -> list[str]:
-    states, unit = series.settings.states, MEASURES[series.metric].unit
+    states, unit = series.settings.states, unit_of(series.metric)
     ends = [edges(state, *(series.bounds or (0.0, 0.0)), states) for state in range(states)]
     heads = [f"{state}: to {amount(high, unit)}" for state, (_, high) in enumerate(ends)]
     now = f"now in state {'-'.join(map(str, past))}" if past else "its state now is not known"

@@ -177,6 +177,15 @@ def test_nonsense_is_one_line_and_status_2(
     assert word in found.err
 
 
+def test_a_metric_that_only_another_version_knows_has_no_unit(
+    profiles: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = profiles.with_name("other.json")
+    other.write_text(profiles.read_text().replace('"metric":"cpu"', '"metric":"gpu"'))
+    assert '"metric":"gpu","unit":""' in out(capfd, "predict", str(other), "--printer=json")
+    assert "gpu" in out(capfd, "predict", str(other)) and "gpu" in out(capfd, "compare", str(other), str(other))
+
+
 def loaded(state: pathlib.Path) -> dict[str, Any]:
     return {raw["vm"]: raw for raw in (json.loads(path.read_text()) for path in state.glob("*.json"))}
 
