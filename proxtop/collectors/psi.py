@@ -222,6 +222,8 @@ class _Plan:
         if now < self._again:
             return False
         self._again = now + _AGAIN_S
+        if hierarchies(files).unified is None:  # v1 has none
+            return False
         missing = [(uuid, entry) for uuid, entry in self._files.items() if None in entry[2]]
         late = [uuid for uuid, (process, cgroup, opened) in missing if _opened(cgroup, process, files) != opened]
         for uuid in late:

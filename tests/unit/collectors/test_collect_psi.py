@@ -10,6 +10,7 @@ import pytest
 from fixture_hosts import Host, web
 
 from proxtop.collectors import psi
+from proxtop.kernel.cgroup import Hierarchies
 from proxtop.kernel.files import File
 from proxtop.model import Inventory
 
@@ -113,6 +114,17 @@ def test_vms_alone_in_their_cgroups_are_read_as_they_are(many: Slice) -> None:
     many.settle()
     many.pass_after(0.5)
     assert len(many.read) == 3 * len(vms)
+
+
+def test_where_there_is_no_pressure_nobody_looks_for_it_again(many: Slice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 4.20, and in v1, no VM has any: the look at all of them would be for nothing."""
+    monkeypatch.setattr(psi, "hierarchies", lambda files: Hierarchies())
+    looked: list[object] = []
+    opened = psi._opened
+    monkeypatch.setattr(psi, "_opened", lambda *arguments: looked.append(arguments) or opened(*arguments))
+    for _ in range(12):
+        assert many.pass_after(1.0)["psi_some_io_us"] == [None] * 5
+    assert len(looked) == 5
 
 
 def test_pressure_that_is_turned_on_later_is_seen_in_time(many: Slice) -> None:
