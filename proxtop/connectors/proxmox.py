@@ -81,15 +81,12 @@ class ProxmoxConnector:
         running, unread = self._running()
         reason = self._read_configs(set(running))
         guests = {}
-        owners = {
-            known.domain.uuid: vmid
-            for vmid, known in self._guests.items()
-            if vmid in running and running[vmid].process is known.qemu.process
-        }
+        owners: dict[str, int] | None = None
         for vmid, qemu in sorted(running.items()):
             config = self._configs.get(vmid, (0, None))[1]
             known = self._guests.get(vmid)
             if known is None or known.qemu is not qemu or known.config is not config:
+                owners = self._owners(running) if owners is None else owners
                 moved = _moved(known, qemu, config)
                 known = _Guest(vmid, qemu, config, moved, self._described(vmid, qemu, config, moved, owners))
                 changed = True
@@ -102,6 +99,14 @@ class ProxmoxConnector:
             if domains != self._domains:
                 self._domains = domains
         return self._domains if self._domains is not None else Domains(self.name, ())
+
+    def _owners(self, running: dict[int, Qemu]) -> dict[str, int]:
+        """The VM of each UUID, of those whose process is the one of before."""
+        return {
+            known.domain.uuid: vmid
+            for vmid, known in self._guests.items()
+            if vmid in running and running[vmid].process is known.qemu.process
+        }
 
     def _described(
         self, vmid: int, qemu: Qemu, config: PveConfig | None, moved: frozenset[str], owners: dict[str, int]
