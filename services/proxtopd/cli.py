@@ -149,9 +149,11 @@ class _Command:
         return supervise.run(self._path, self._settings)
 
     def _worker_alone(self) -> int:
-        from proxtopd import worker
+        from proxtopd import programs, worker
 
-        return worker.main([self._worker or ""], self._path, self._settings)
+        name = self._worker or ""
+        found = configuration.read(self._path or os.environ.get("PROXTOP_CONFIG"), self._settings)
+        return worker.main([name], programs.alone(name, found))
 
     def _check(self) -> int:
         try:

@@ -1,8 +1,8 @@
 """A worker of a supervised fleet, as supervisord starts it: `python -m proxtopd.worker NAME`.
 
 What it shall do stands in the file that PROXTOP_SETUP names, which belongs to whoever started the fleet. It ends when
-supervisord does, however that ends. Without that file (`proxtopd worker NAME`, in a supervisord.conf of one's own)
-it is worked out from the configuration that --config or PROXTOP_CONFIG names, or /etc/proxtop.conf.
+supervisord does, however that ends. `proxtopd worker NAME`, in a supervisord.conf of one's own, works it out from the
+configuration instead.
 """
 
 from __future__ import annotations
@@ -32,19 +32,14 @@ def end_with_parent(parent: int | None) -> bool:
     return parent is None or os.getppid() == parent
 
 
-def _told(name: str, path: str | None, settings: Sequence[str]) -> tuple[str, str]:
-    """The module of a worker and its setup."""
-    if SETUP in os.environ:
-        with open(os.environ[SETUP], encoding="utf-8") as file:
-            return os.environ[MODULE], file.read()
-    from proxtopd import configuration, programs
-
-    return programs.alone(name, configuration.read(path or os.environ.get("PROXTOP_CONFIG"), settings))
+def _told() -> tuple[str, str]:
+    with open(os.environ[SETUP], encoding="utf-8") as file:
+        return os.environ[MODULE], file.read()
 
 
-def main(argv: Sequence[str], config: str | None = None, settings: Sequence[str] = ()) -> int:
-    """Runs the worker of that name; its exit status is 1 after a failure, which is one line on stderr. `config` and
-    `settings` are the command line's."""
+def main(argv: Sequence[str], told: tuple[str, str] | None = None) -> int:
+    """Runs the worker of that name; its exit status is 1 after a failure, which is one line on stderr. `told` is its
+    module and its setup, where no file has them."""
     (name,) = argv
     supervisor = os.environ.get(SUPERVISOR)
     if not end_with_parent(int(supervisor) if supervisor else None):
@@ -56,7 +51,7 @@ def main(argv: Sequence[str], config: str | None = None, settings: Sequence[str]
 
     verbose = False
     try:
-        path, text = _told(name, config, settings)
+        path, text = told or _told()
         setup = Setup.load(text)
         verbose = setup.verbose
         module = import_module(path)

@@ -221,7 +221,8 @@ def test_a_worker_alone_is_told_what_the_command_line_says(conf: pathlib.Path) -
     conf.write_text("PROXTOP_FAMILIES=host\n")
     command = [sys.executable, "-m", "proxtopd", f"--config={conf}", "worker", "cpu", f"{PRINTER}A=json file /a"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert "no worker 'cpu'; there are broker, connector, lookup, aggregator, host, printer-a" in done.stderr
+    said = "there is no worker 'cpu'; there are broker, connector, lookup, aggregator, host, printer-a"
+    assert (done.returncode, done.stderr) == (2, f"proxtopd: {said}\n")
 
 
 def _into(full: bool, *command: str) -> tuple[int, str]:
