@@ -96,7 +96,7 @@ def test_a_guest_comes_back_with_a_new_process_and_the_same_identity(lab: Lab) -
 
 def test_many_small_guests_can_be_had_cheaply(lab: Lab) -> None:
     """Benchmarks want 200: then one must take little memory and, when idle, hardly any CPU."""
-    guests = lab.boot_bare([Spec(f"small-{number}", vcpus=1, disk_mib=1) for number in range(6)], timeout=110)
+    guests = lab.boot_bare([Spec(f"small-{number}", vcpus=1, disk_mib=1) for number in range(12)], timeout=110)
     try:
         for guest in guests:
             rollup = pathlib.Path(f"/proc/{guest.pid}/smaps_rollup").read_text()
