@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -506,6 +507,15 @@ def test_a_kernel_without_ipv6_hides_no_other_failure(monkeypatch: pytest.Monkey
     with pytest.raises(ConnectionRefusedError):
         sink.write(Record(b"", (record(0),)))
     sink.close()
+
+
+def test_without_a_descriptor_left_that_is_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*arguments: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socket", none)
+    with pytest.raises(OSError, match="Too many open files"):
+        TcpSink("127.0.0.1", 5000).write(Record(b"", (record(0),)))
 
 
 def test_ipv6_is_served(bench: Bench) -> None:
